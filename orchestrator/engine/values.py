@@ -104,3 +104,50 @@ def truthy(value: Any) -> bool:
     if isinstance(value, float) and value != value:  # noqa: PLR0124  # NaN is the one value unequal to itself
         return False
     return bool(value)
+
+
+def to_text(value: Any) -> str:
+    """Convert a value to text as JavaScript's `String(value)` does (spec 6.1, rule 4)."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:  # noqa: PLR2004  # JavaScript's own limit
+        return str(int(value))
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value).decode("utf-8", "replace")
+    if isinstance(value, (list, tuple)):
+        return ",".join("" if item is None or isinstance(item, Undefined) else to_text(item) for item in value)
+    if isinstance(value, Match):
+        return to_text(list(value.items))
+    if isinstance(value, Mapping):
+        return "[object Object]"
+    return str(value)
+
+
+def plain(value: Any) -> Any:
+    """Reduce a value to what `JSON.stringify` keeps: matches become arrays, undefined members vanish."""
+    if isinstance(value, Match):
+        return [plain(item) for item in value.items]
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items() if not isinstance(item, (Undefined, Opaque))}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, (Undefined, Opaque)):
+        return None
+    if isinstance(value, (bytes, bytearray)):
+        return {"type": "Buffer", "data": list(value)}
+    return value
+
+
+def holds_live_values(value: Any) -> bool:
+    """Tell whether a value has a part that only a living sidecar can hold, so that it cannot be stored for later."""
+    if isinstance(value, Opaque):
+        return True
+    if isinstance(value, Mapping):
+        return any(holds_live_values(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return any(holds_live_values(item) for item in value)
+    return False

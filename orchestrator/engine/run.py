@@ -1,0 +1,285 @@
+"""One run of one script: the step loop (spec 5, 11; appendix A.1)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.engine.call import IGNORED, METHODS, Call, Method
+from orchestrator.engine.errors import LoadError, PinoctlError, ScriptError
+from orchestrator.engine.flow import Following, after, resolve_next
+from orchestrator.engine.values import UNDEFINED, Match, Opaque, to_text, truthy
+
+if TYPE_CHECKING:
+    from orchestrator.engine.engine import Engine
+    from orchestrator.engine.javascript import Opened, Rendered
+    from orchestrator.engine.trace import Row
+
+_NUMBERS = itertools.count(1)
+
+
+@dataclass(slots=True)
+class RunResult:
+    """Tell how a run ended.
+
+    `status` is `end`, `error` or `stopped`; `step` and `method` say where it failed; `failed_children` names scripts that
+    it started and that failed (the run itself goes on then, 11.1).
+    """
+
+    status: str
+    daemon: bool = False
+    result: Any = UNDEFINED
+    error: str | None = None
+    hint: str | None = None
+    step: int | None = None
+    method: str | None = None
+    failed_children: list[str] = field(default_factory=list)
+
+
+class Run:
+    """Be one script at work: from the start request until it is stopped."""
+
+    def __init__(self, engine: Engine, path: str, *, key: str, payload: Any, parent: Run | None = None, cwd: str | None = None) -> None:
+        self.engine = engine
+        self.path = path
+        self.key = key
+        self.id = f"r{next(_NUMBERS)}"
+        self.payload = payload
+        self.args = {} if payload is UNDEFINED else payload
+        self.parent = parent
+        self.cwd = cwd or path.rpartition("/")[0]
+        self.app = engine.home.app_of(path)
+        self.name = engine.name_of(path)
+        self.stopped = asyncio.Event()
+        self.daemon = False
+        self.finished: asyncio.Future[RunResult] = asyncio.get_running_loop().create_future()
+        self.failed_children: list[str] = []
+        self.opened: Opened | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._passes = 0
+        self._triggers: set[asyncio.Task[None]] = set()
+        self._warned: set[str] = set()
+
+    # what methods use
+
+    def output(self, raw: str) -> None:
+        """Write terminal text, to this script's terminal and to its callers' (11.1)."""
+        self.engine.sink.output(self.name, raw)
+
+    def warn(self, text: str) -> None:
+        """Log a warning, once per text and run."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self.event("warning", {"text": text})
+
+    def event(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Tell the sink that something happened in this script."""
+        self.engine.sink.event(kind, {"script": self.name, **data})
+
+    def trigger(self, name: str, match: Match) -> None:
+        """Begin a second pass over the steps of `script[name]` (8.7) while the present step goes on."""
+        task = asyncio.create_task(self._trigger_pass(name, match))
+        self._triggers.add(task)
+        task.add_done_callback(self._triggers.discard)
+
+    # the life of a run
+
+    async def open(self) -> None:
+        """Load the script and its steps; raise LoadError when there is nothing to run."""
+        self.engine.sync_environment(self.app)
+        self.opened = await self.engine.sidecar.open(
+            self.id, self.path, action="run", payload=self.payload, cwd=self.cwd, uri=self.path, name=self.name)
+        self.daemon = self.opened.daemon
+        parent = {"parent": self.parent.name} if self.parent else {}
+        self.event("run.start", {"steps": self.opened.steps, "daemon": self.daemon, "title": self.opened.title, **parent})
+
+    async def main(self) -> None:
+        """Do all steps and settle `finished`; a stop cancels this task."""
+        assert self.opened is not None  # noqa: S101  # open() comes first
+        try:
+            result = await self._pass(self.id, self.opened)
+        except asyncio.CancelledError:
+            result = RunResult("stopped")
+            if not self.stopped.is_set():
+                raise
+        except (PinoctlError, OSError) as error:
+            result = RunResult("error", error=str(error), hint=getattr(error, "hint", None))
+        result.failed_children = self.failed_children
+        await self.engine.run_ended(self, result)
+
+    async def _trigger_pass(self, name: str, match: Match) -> None:
+        self._passes += 1
+        run_id = f"{self.id}.{self._passes}"
+        payload = {"event": match, "trigger": name}
+        try:
+            opened = await self.engine.sidecar.open(
+                run_id, self.path, action=name, payload=payload, cwd=self.cwd, uri=self.path, name=self.name)
+            result = await self._pass(run_id, opened, payload=payload)
+        except (PinoctlError, OSError) as error:
+            result = RunResult("error", error=str(error), hint=getattr(error, "hint", None))
+        if result.status == "error":
+            self.event("warning", {"text": f"trigger `{name}` failed: {result.error}"})
+        if result.status == "error" or not self.daemon:
+            await self.engine.stop(self.path, because=result)
+
+    async def _pass(self, run_id: str, opened: Opened, *, payload: Any = UNDEFINED) -> RunResult:
+        """Go through the steps of one action from its start, or from where an earlier engine stopped, to its end."""
+        value = self.args if payload is UNDEFINED else payload
+        following: Following | None = Following(0, 0)
+        position = self.engine.positions.take(self.path, self.args) if run_id == self.id else None
+        if position is not None and position.next <= opened.steps:
+            await self.engine.sidecar.memory(self.path, "replace", "local", position.local)
+            self.event("run.resume", {"index": position.next})
+            value, following = position.input, (Following(position.next, position.next) if position.next < opened.steps else None)
+        while following is not None:
+            if self.stopped.is_set():
+                return RunResult("stopped", daemon=self.daemon)
+            try:
+                value, following = await self._step(run_id, opened, following, value)
+            except _StepFailedError as failure:
+                return RunResult("error", daemon=self.daemon, error=str(failure.error), hint=getattr(failure.error, "hint", None),
+                                 step=failure.index, method=failure.method)
+            if run_id == self.id and not self.stopped.is_set():
+                await self._checkpoint(following.index if following else opened.steps, value)
+        if self.stopped.is_set():
+            return RunResult("stopped", daemon=self.daemon)
+        return RunResult("end", daemon=self.daemon, result=value)
+
+    async def _step(self, run_id: str, opened: Opened, at: Following, value: Any) -> tuple[Any, Following | None]:
+        engine = self.engine
+        index = at.index
+        engine.sync_environment(self.app)
+        try:
+            rendered = await engine.sidecar.step(run_id, index, input=value, port=engine.ports.next_free())
+        except PinoctlError as error:
+            raise _StepFailedError(index, None, error) from error
+        for warning in rendered.warnings:
+            self.warn(f"step {index}: {warning}")
+        method, row_at = rendered.method, (self.name_in_app, at.label)
+        if not isinstance(method, (str, Opaque)) or method == "":
+            engine.traced(*row_at, method if isinstance(method, str) else None, rendered.params, executed=False)
+            raise _StepFailedError(index, None, ScriptError(f"step {index} has no `method`", hint="each step of `run` needs one"))
+        try:
+            function = self._function(rendered)
+        except ScriptError as error:
+            engine.traced(*row_at, method, rendered.params, executed=False)
+            raise _StepFailedError(index, method, error) from error
+        if not rendered.run:
+            engine.traced(*row_at, method, rendered.params, executed=False)
+            self.event("step.skip", {"index": index, "steps": opened.steps, "method": to_text(method)})
+            return None, after(index, opened.steps)
+        return await self._execute(run_id, opened, at, value, rendered, function)
+
+    async def _execute(self, run_id: str, opened: Opened, at: Following, value: Any, rendered: Rendered,  # noqa: PLR0913, PLR0917  # all facts of one step
+                       function: Method | None) -> tuple[Any, Following | None]:
+        engine, index = self.engine, at.index
+        name = rendered.method if isinstance(rendered.method, str) else "function"
+        row = engine.traced(self.name_in_app, at.label, rendered.method, rendered.params, executed=True)
+        self.event("step.start", {"index": index, "steps": opened.steps, "method": name})
+        call = Call(engine=engine, run=self, method=name, params=rendered.params, step=rendered.step, index=index, input=value)
+        began = engine.clock()
+        try:
+            async with engine.queue_of(rendered):
+                result = await self._call(run_id, call, rendered, function)
+            if isinstance(result, Mapping) and truthy(result.get("error", UNDEFINED)):
+                raise ScriptError(_error_text(name, result["error"]))
+        except asyncio.CancelledError:
+            self._step_ended(row, call, began, UNDEFINED, "stopped")
+            raise
+        except (PinoctlError, OSError) as error:
+            returned = result if "result" in locals() else None
+            self._step_ended(row, call, began, returned, str(error))
+            raise _StepFailedError(index, name, error) from error
+        await self._store(rendered, result)
+        self._step_ended(row, call, began, result, None)
+        if truthy(rendered.notify):
+            self.event("notify", {"text": rendered.notify.get("html", "") if isinstance(rendered.notify, Mapping) else f"{name} done"})
+        if self.stopped.is_set():
+            return result, None
+        try:
+            return result, self._following(opened, index, rendered, call)
+        except ScriptError as error:
+            raise _StepFailedError(index, name, error) from error
+
+    async def _call(self, run_id: str, call: Call, rendered: Rendered, function: Method | None) -> Any:
+        if function is not None:
+            return await function(call)
+        if rendered.method in IGNORED:
+            self.event("warning", {"text": f"`{rendered.method}` does nothing here, as in the desktop engine"})
+            return UNDEFINED
+        outcome = await self.engine.sidecar.call(run_id, call.index, cwd=self.cwd, input=call.input)
+        if outcome.next is not UNDEFINED:
+            call.next = outcome.next
+        return outcome.value
+
+    def _function(self, rendered: Rendered) -> Method | None:
+        """Find what a step calls, None when JavaScript does it: inline functions, `uri` modules, `kernel.*` (7.0)."""
+        method = rendered.method
+        if isinstance(method, Opaque) or rendered.uri or method in IGNORED or method.startswith("kernel."):
+            return None
+        found = METHODS.get(method)
+        if found is None:
+            raise ScriptError(f"there is no method `{method}`", hint="check its spelling, or give the step a `uri` when it is the launcher's own")
+        return found
+
+    def _following(self, opened: Opened, index: int, rendered: Rendered, call: Call) -> Following | None:
+        if call.next is not UNDEFINED:
+            return resolve_next(call.next, ids=opened.ids, steps=opened.steps)
+        if rendered.has_next:
+            return resolve_next(rendered.next, ids=opened.ids, steps=opened.steps)
+        return after(index, opened.steps)
+
+    async def _store(self, rendered: Rendered, result: Any) -> None:
+        """Store a truthy result where `returns` says: `local.name` or `global.name`, exactly one dot (5.5)."""
+        target = rendered.returns
+        if not isinstance(target, str) or not truthy(result):
+            return
+        store, dot, name = target.partition(".")
+        if dot and name and "." not in name and store in {"local", "global"}:
+            await self.engine.sidecar.memory(self.path, "set", store, {name: result})
+        else:
+            self.warn(f"`returns: {target!r}` is neither `local.NAME` nor `global.NAME`, so the result is not stored")
+
+    def _step_ended(self, row: Row | None, call: Call, began: float, returned: Any, error: str | None) -> None:
+        ms = (self.engine.clock() - began) * 1000
+        if row is not None:
+            row.finish(returned=returned, ms=ms, error=error)
+        self.event("step.end", {"index": call.index, "method": call.method, "ms": round(ms, 3), **({"error": error} if error else {})})
+
+    async def _checkpoint(self, following: int, value: Any) -> None:
+        """Record how far the run is, unless a shell of it still works: its server would be missing after a resume."""
+        positions = self.engine.positions
+        if positions.checkpoint is None or self.engine.shells.alive(self.key):
+            return
+        with contextlib.suppress(PinoctlError):  # a position that cannot be had means only that more is done again
+            local = await self.engine.sidecar.snapshot(self.path)
+            positions.reached(self.path, self.args, following, value, local)
+
+    @property
+    def name_in_app(self) -> str:
+        """Path of the script relative to its app, as traces have it."""
+        return self.name.partition("/")[2] if self.app is not None else self.path
+
+
+class _StepFailedError(Exception):
+    """Carry a step's failure out of the loop, with where it happened."""
+
+    def __init__(self, index: int, method: Any, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.index = index
+        self.method = method if isinstance(method, str) else None
+        self.error = error
+
+
+def _error_text(method: str, error: Any) -> str:
+    if isinstance(error, (list, tuple)):
+        found = ", ".join(f"`{to_text(item).strip()}`" for item in error)
+        return f"`{method}` printed {found}, which ends a script (spec 8.8)"
+    return f"`{method}` failed: {to_text(error) if not isinstance(error, Mapping) else error}"
+
+
+__all__ = ["LoadError", "Run", "RunResult"]

@@ -1,0 +1,61 @@
+"""Traces: what a run did, as JSON lines in the order in which its steps began (dry-run.md, last paragraphs)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.engine.values import UNDEFINED, Opaque, encode
+
+
+def _visible(value: Any) -> Any:
+    """Encode a value without the handles that mean something only inside one engine."""
+    encoded = encode(value)
+
+    def strip(item: Any) -> Any:
+        if isinstance(item, dict):
+            return {key: strip(part) for key, part in item.items()
+                    if not (key == "handle" and ("$function" in item or "$opaque" in item or "$error" in item))}
+        return [strip(part) for part in item] if isinstance(item, list) else item
+
+    return strip(encoded)
+
+
+@dataclass(slots=True)
+class Row:
+    """Hold one step that was reached; `finish` adds what came of it."""
+
+    data: dict[str, Any]
+
+    def finish(self, *, returned: Any, ms: float, error: str | None = None) -> None:
+        """Add a step's result, its duration in milliseconds, and its error if it failed."""
+        self.data["returned"] = _visible(returned)
+        self.data["ms"] = round(ms, 3)
+        if error is not None:
+            self.data["error"] = error
+
+
+@dataclass(slots=True)
+class Trace:
+    """Collect the rows of a run and of the scripts that it starts."""
+
+    rows: list[Row] = field(default_factory=list)
+
+    def reached(self, script: str, index: Any, method: Any, params: Any, *, executed: bool) -> Row:
+        """Add a row for a step; `params` of a step without any are null."""
+        shown = _visible(method) if isinstance(method, Opaque) else method
+        row = Row({"script": script, "index": index, "executed": executed, "method": shown,
+                   "params": None if params is UNDEFINED else _visible(params)})
+        self.rows.append(row)
+        return row
+
+    def lines(self, closing: dict[str, Any]) -> list[str]:
+        """Return all rows and the closing line as JSON texts."""
+        return [json.dumps(row.data, ensure_ascii=False) for row in self.rows] + [json.dumps(closing, ensure_ascii=False)]
+
+    def write(self, path: Path, *, status: str, daemon: bool, result: Any, local: Any) -> None:
+        """Write the trace; `status` is `end`, `error`, `stopped`, `step-limit` or `load-error`."""
+        closing = {"status": status, "daemon": daemon, "result": _visible(result), "local": _visible(local)}
+        path.write_text("\n".join(self.lines(closing)) + "\n", encoding="utf-8")
