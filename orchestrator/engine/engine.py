@@ -1,0 +1,276 @@
+"""The engine of one home: starts and stops runs, and owns what they share (spec 5, 11)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.engine import methods as _methods  # noqa: F401  # registers every method
+from orchestrator.engine.answers import Answers
+from orchestrator.engine.call import METHODS, Call
+from orchestrator.engine.environment.cached import EnvironmentCache
+from orchestrator.engine.errors import LoadError, PinoctlError
+from orchestrator.engine.events import Sink
+from orchestrator.engine.javascript import Menu, MenuState, Sidecar, SidecarConfig
+from orchestrator.engine.kernel_calls import KernelCalls
+from orchestrator.engine.paths import resolve
+from orchestrator.engine.ports import Ports
+from orchestrator.engine.positions import Checkpoint, Positions
+from orchestrator.engine.repositories import Repositories
+from orchestrator.engine.run import Run, RunResult
+from orchestrator.engine.shell.shells import Shells
+from orchestrator.engine.tools import Tools
+from orchestrator.engine.trace import Row, Trace
+from orchestrator.engine.values import UNDEFINED
+
+if TYPE_CHECKING:
+    from orchestrator.engine.hardware import HardwareProfile
+    from orchestrator.engine.home import Home
+    from orchestrator.engine.javascript import Rendered
+
+MANY = 1000  # how many steps of one method run at a time where no `queue` was asked for (spec 5.7)
+
+
+class Engine:
+    """Run scripts of one home; use `Engine.open`, and `close` when done."""
+
+    def __init__(self, home: Home, *, sink: Sink, answers: Answers, profile: HardwareProfile, environ: Mapping[str, str],
+                 sidecar: Sidecar, sleep: Callable[[float], Awaitable[None]], clock: Callable[[], float]) -> None:
+        self.home = home
+        self.sink = sink
+        self.answers = answers
+        self.profile = profile
+        self.base_env = dict(environ)
+        self.sidecar = sidecar
+        self.sleep = sleep
+        self.clock = clock
+        self.trace: Trace | None = None
+        self.ports = Ports()
+        self.positions = Positions()
+        self.repositories = Repositories(home)
+        self.tools = Tools(home, environ=self.base_env)
+        self.environment = EnvironmentCache(home, self.base_env)
+        self.shells = Shells(self)
+        self.runs: dict[str, Run] = {}
+        self._ready: set[str] = set()
+        self._queues: dict[str, asyncio.Semaphore] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._sent_env: dict[Path | None, int] = {}
+        self._confined: Sidecar | None = None
+
+    @classmethod
+    async def open(cls, home: Home, *, sink: Sink, answers: Answers, profile: HardwareProfile | None = None,
+                   environ: Mapping[str, str] | None = None, checkpoint: Checkpoint | None = None,
+                   resume: dict[str, Any] | None = None,
+                   sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, clock: Callable[[], float] = time.monotonic) -> Engine:
+        """Start the engine: its sidecar, and nothing else until a script needs it.
+
+        `checkpoint` is called with the positions of unfinished runs after every finished step, `resume` is what an earlier
+        engine last gave it.
+        """
+        if profile is None:
+            from orchestrator.engine.hardware import detect  # noqa: PLC0415  # costs time that a given profile saves
+            profile = await asyncio.to_thread(detect)
+        environ = os.environ if environ is None else environ
+        calls = KernelCalls()
+        sidecar = await Sidecar.start(SidecarConfig(home=str(home.root), profile=profile, env=dict(environ)), host=calls)
+        engine = cls(home, sink=sink, answers=answers, profile=profile, environ=environ, sidecar=sidecar, sleep=sleep, clock=clock)
+        calls.engine = engine
+        engine.positions = Positions(checkpoint, dict(resume or {}))
+        return engine
+
+    # names and places
+
+    def resolve(self, uri: str, cwd: str | None) -> str:
+        """Resolve a path or URI as scripts write them (spec 5.9)."""
+        return resolve(uri, cwd, str(self.home.root), self.repositories.folders() if uri.startswith("http") else {})
+
+    def name_of(self, path: str) -> str:
+        """Return a script's name for people and logs: `<app>/<path in the app>`."""
+        with contextlib.suppress(ValueError):
+            return str(Path(path).relative_to(self.home.api))
+        return path
+
+    # environment
+
+    def sync_environment(self, app: Path | None) -> None:
+        """Give the sidecar the variables that templates see, where they changed since the last time (9.5)."""
+        version, variables = self.environment.template(app)
+        if self._sent_env.get(app) != version:
+            self._sent_env[app] = version
+            self.sidecar.set_env(str(app) if app else "", variables)
+
+    async def shell_environment(self, run: Run, step_env: Mapping[str, Any] | None = None, *,
+                                remove: Any = None, conda_base: bool = False) -> dict[str, str]:
+        """Assemble the variables of a shell (8.5), with the base environment in place."""
+        await self.tools.ensure_base()
+        return self.environment.shell(run.app, step_env, remove=remove, conda_base=conda_base)
+
+    # runs
+
+    async def start(self, path: str, payload: Any = UNDEFINED, *, parent: Run | None = None) -> RunResult:
+        """Run a script and wait: for its end, or for a daemon for its last step.
+
+        Raises LoadError when it cannot be loaded. A script that already runs ends at once with status `running` (11.1).
+        """
+        if path in self.runs:
+            return RunResult("running", daemon=self.runs[path].daemon)
+        if not Path(path).is_file():
+            raise LoadError(f"there is no script `{path}`", hint="check the name; `pinoctl menu APP` lists what an app offers")
+        run = Run(self, path, key=path, payload=payload, parent=parent)
+        self.runs[path] = run
+        self._ready.discard(path)
+        self.sidecar.set_state(path, running=True, ready=False)
+        try:
+            await run.open()
+        except BaseException:
+            self._forget(run)
+            await self._close_run(run)
+            raise
+        run.task = asyncio.create_task(run.main())
+        return await asyncio.shield(run.finished)
+
+    def start_later(self, path: str, payload: Any, *, parent: Run | None = None) -> None:
+        """Start a script without waiting for it; a failure to load is a warning."""
+
+        async def begin() -> None:
+            try:
+                await self.start(path, payload, parent=parent)
+            except PinoctlError as error:
+                self.sink.event("warning", {"text": f"`{self.name_of(path)}` did not start: {error}"})
+
+        self._keep(asyncio.create_task(begin()))
+
+    async def run_ended(self, run: Run, result: RunResult) -> None:
+        """Settle a run whose steps are over: a daemon lives on, everything else is stopped (11.3)."""
+        if result.status == "end" and run.daemon:
+            self._ready.add(run.path)
+            self.sidecar.set_state(run.path, running=True, ready=True)
+            self.positions.ended(run.path)
+            self._ended_event(run, result)
+        elif result.status == "stopped":
+            self._settle(run, result)
+            return
+        else:
+            if result.status == "end":
+                self._ready.add(run.path)
+                self.positions.ended(run.path)
+            await self.stop(run.path, because=result)
+        self._settle(run, result)
+
+    async def stop(self, path: str, *, because: RunResult | None = None) -> bool:
+        """Stop a script: `on.stop`, then its shells with all they started, its variables, its place among the running.
+
+        Answers whether there was something to stop. `because` is the result when the run ended by itself.
+        """
+        run = self.runs.get(path)
+        if run is None or run.stopped.is_set():
+            return False
+        run.stopped.set()
+        result = because or RunResult("stopped", daemon=run.daemon)
+        await self._on_stop(run)
+        await self.shells.kill_group(run.key)
+        self._forget(run)
+        await self._close_run(run)
+        if because is None and run.task is not None and run.task is not asyncio.current_task() and not run.task.done():
+            run.task.cancel()
+            await asyncio.wait({run.task})
+        self._ended_event(run, result)
+        self._settle(run, result)
+        return True
+
+    async def _on_stop(self, run: Run) -> None:
+        request = run.opened.on_stop if run.opened else None
+        if not isinstance(request, Mapping):
+            return
+        try:
+            uri, name = request.get("uri"), request.get("method")
+            if isinstance(uri, str) and not name:
+                await self.start(self.resolve(uri, run.cwd), request.get("params", UNDEFINED), parent=run)
+            elif isinstance(name, str) and name in METHODS:
+                await METHODS[name](Call(engine=self, run=run, method=name, params=request.get("params", UNDEFINED), step=request))
+            elif isinstance(name, str) and (name.startswith("kernel.") or uri):
+                await self.sidecar.call_request(run.id, request, cwd=run.cwd)
+            else:
+                run.warn(f"`on.stop` names neither a script nor a method: {request!r}")
+        except PinoctlError as error:
+            run.warn(f"`on.stop` failed: {error}")
+
+    async def _close_run(self, run: Run) -> None:
+        with contextlib.suppress(PinoctlError):  # a dead sidecar has forgotten the run already
+            await self.sidecar.close_run(run.id, forget_local=True)
+
+    def _forget(self, run: Run) -> None:
+        if self.runs.get(run.path) is run:
+            del self.runs[run.path]
+        self.sidecar.set_state(run.path, running=False, ready=run.path in self._ready)
+
+    def _settle(self, run: Run, result: RunResult) -> None:
+        if not run.finished.done():
+            run.finished.set_result(result)
+
+    def _ended_event(self, run: Run, result: RunResult) -> None:
+        about = {"error": result.error, "hint": result.hint, "step": result.step, "method": result.method}
+        run.event("run.end", {"status": result.status, "daemon": run.daemon, "failed_children": run.failed_children,
+                              **{key: value for key, value in about.items() if value is not None}})
+
+    # what scripts and agents ask
+
+    def running(self, path: str) -> bool:
+        """Tell whether a script is running: from its start until it is stopped (11.2)."""
+        return path in self.runs
+
+    def ready(self, path: str) -> bool:
+        """Tell whether a script's last run reached its end (11.4)."""
+        return path in self._ready
+
+    def running_scripts(self) -> dict[str, Run]:
+        """Return the running scripts by absolute path."""
+        return dict(self.runs)
+
+    async def local(self, path: str) -> dict[str, Any]:
+        """Return a script's local variables, `{}` when it has none."""
+        found = await self.sidecar.snapshot(path)
+        return found if isinstance(found, dict) else {}
+
+    async def menu(self, app: Path) -> Menu:
+        """Evaluate an app's menu in a confined sidecar, with what runs at present (3.1)."""
+        if self._confined is None or not self._confined.alive:
+            self._confined = await Sidecar.start(SidecarConfig.confined_for(str(self.home.root), self.profile))
+        self._confined.set_env(str(app), self.environment.template(app)[1])
+        state = MenuState(running=dict.fromkeys(self.runs, True), ready=set(self._ready),
+                          local={path: await self.local(path) for path in self.runs}, global_={})
+        return await self._confined.menu(str(app), state=state)
+
+    def queue_of(self, rendered: Rendered) -> asyncio.Semaphore:
+        """Return the queue that steps of this method share; the first one decides how many run at a time (5.7)."""
+        name = f"{rendered.uri or ''} {rendered.method}"
+        if name not in self._queues:
+            self._queues[name] = asyncio.Semaphore(1 if rendered.queue else MANY)
+        return self._queues[name]
+
+    def traced(self, script: str, index: Any, method: Any, params: Any, *, executed: bool) -> Row | None:
+        """Add a step to the trace, where one is kept."""
+        return self.trace.reached(script, index, method, params, executed=executed) if self.trace is not None else None
+
+    # the end
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Stop every script and end the sidecars and shells; nothing that scripts started is left."""
+        for path in list(self.runs):
+            await self.stop(path)
+        for task in list(self._tasks):
+            task.cancel()
+        await self.shells.close()
+        await self.sidecar.close()
+        if self._confined is not None:
+            await self._confined.close()
