@@ -1,0 +1,82 @@
+"""Options that several commands share, and the reading of their values."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from orchestrator.engine.errors import BadInputError
+from orchestrator.engine.home import Home
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def home_option(function: Function) -> Function:
+    """Add `--home`."""
+    return click.option("--home", type=click.Path(path_type=Path), metavar="DIR", envvar="PINOCTL_HOME",
+                        help="Where everything lives, also PINOKIO_HOME  [default: PINOCTL_HOME, else ~/pinokio]")(function)
+
+
+def json_option(function: Function) -> Function:
+    """Add `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")(function)
+
+
+def answer_options(function: Function) -> Function:
+    """Add `--answer` and `--answers`."""
+    function = click.option("--answer", multiple=True, metavar="KEY=VALUE", help="Answer one question of the script; may be repeated.")(function)
+    return click.option("--answers", metavar="FILE|JSON", help="Answers: an object by key, or an array with one object per `input` step.")(function)
+
+
+def home_of(given: Path | None) -> Home:
+    """Return the home to work in: what was given, else the machine's default."""
+    from orchestrator.hosts.home import default_home  # noqa: PLC0415  # not needed where a home is given
+    path = given or default_home(os.environ, lambda candidate: Path(candidate).exists())
+    return Home(Path(os.path.abspath(path.expanduser())))  # noqa: PTH100  # resolve() would follow links
+
+
+def parse_args(text: str | None) -> Any:
+    """Read `--args`: a JSON object (or null), UNDEFINED when the option was not given."""
+    from orchestrator.engine.values import UNDEFINED  # noqa: PLC0415
+    if text is None:
+        return UNDEFINED
+    value = parse_json(text, "--args")
+    if value is not None and not isinstance(value, dict):
+        raise BadInputError(f"`--args` must be a JSON object, got {text}", hint="for example `--args '{\"model\": \"small\"}'`")
+    return value
+
+
+def parse_json(text: str, option: str) -> Any:
+    """Read a JSON value given on the command line."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise BadInputError(f"`{option}` is not valid JSON: {error}", hint="quote it for the shell, as in '{\"key\": \"value\"}'") from error
+
+
+def parse_answers(text: str | None, pairs: tuple[str, ...]) -> tuple[Any, dict[str, str]]:
+    """Read `--answers` (a file or JSON) and `--answer` pairs; return the value of the first and the pairs as an object."""
+    given: Any = None
+    if text is not None:
+        stripped = text.lstrip()
+        if stripped.startswith(("{", "[")):
+            given = parse_json(text, "--answers")
+        else:
+            try:
+                given = parse_json(Path(text).read_text("utf-8"), "--answers")
+            except OSError as error:
+                raise BadInputError(f"the answers file `{text}` cannot be read: {error.strerror}") from error
+        if not isinstance(given, (dict, list)) or (isinstance(given, list) and not all(isinstance(item, dict) for item in given)):
+            raise BadInputError("`--answers` must be an object by key, or an array with one object per `input` step")
+    answers: dict[str, str] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not key:
+            raise BadInputError("`--answer` must look like KEY=VALUE", hint="for example `--answer model=small`")
+        answers[key] = value
+    return given, answers

@@ -1,0 +1,61 @@
+"""What commands print: data on stdout; progress, logs and errors on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, TextIO
+
+from orchestrator.engine.errors import PinoctlError
+
+_CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
+
+
+def coloured(stream: TextIO) -> bool:
+    """Tell whether to colour a stream: a terminal, unless NO_COLOR is set or the terminal is dumb."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, style: str, stream: TextIO) -> str:
+    """Colour text where the stream wants it."""
+    return f"\033[{_CODES[style]}m{text}\033[0m" if coloured(stream) else text
+
+
+def say(text: str, *, style: str | None = None) -> None:
+    """Print a line of progress on stderr."""
+    sys.stderr.write((paint(text, style, sys.stderr) if style else text) + "\n")
+    sys.stderr.flush()
+
+
+def raw(text: str) -> None:
+    """Pass an app's own output on to stderr, unfiltered."""
+    sys.stderr.buffer.write(text.encode("utf-8", "surrogateescape"))
+    sys.stderr.flush()
+
+
+def data(text: str) -> None:
+    """Print a line of data on stdout."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def as_json(value: Any) -> None:
+    """Print a value as one line of JSON on stdout."""
+    data(json.dumps(value, ensure_ascii=False))
+
+
+def report(error: PinoctlError | str) -> None:
+    """Print an error, and its hint on a line of its own."""
+    say(f"{paint('error:', 'red', sys.stderr)} {error}")
+    hint = getattr(error, "hint", None)
+    if hint:
+        say(f"{paint('hint:', 'blue', sys.stderr)} {hint}")
+
+
+def table(rows: list[list[str]], header: list[str]) -> None:
+    """Print rows in columns on stdout, under a header."""
+    widths = [max(len(str(row[column])) for row in [header, *rows]) for column in range(len(header))]
+    for row in [header, *rows]:
+        line = "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        data(paint(line, "bold", sys.stdout) if row is header else line)
