@@ -1,0 +1,1 @@
+"""The catalogue: which apps exist, and how a name finds its repository."""

@@ -1,0 +1,1 @@
+"""The index of what is installed and how each app is doing."""
