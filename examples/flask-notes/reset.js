@@ -1,0 +1,6 @@
+module.exports = {
+  run: [
+    { method: "fs.rm", params: { path: "env" } },
+    { method: "fs.rm", params: { path: "settings.json" } }
+  ]
+}

@@ -1,0 +1,8 @@
+module.exports = {
+  run: [
+    {
+      method: "fs.rm",
+      params: { path: "env" }
+    }
+  ]
+}
