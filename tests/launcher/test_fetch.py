@@ -253,7 +253,8 @@ def test_a_killed_clone_leaves_no_app_and_the_next_one_works(home, repository, t
     slow.write_text(SLOW_UPLOAD)
     slow.chmod(0o755)
     code = (
-        "import sys; from orchestrator.launcher import fetch, git; from orchestrator.engine.home import Home; from pathlib import Path\n"
+        "import sys; from pathlib import Path; from orchestrator.launcher import fetch, git\n"
+        "from orchestrator.engine.home import Home\n"
         "from orchestrator.launcher.target import parse_target\n"
         "git.clone_command = lambda url, to: ['git', 'clone', '--upload-pack', sys.argv[3], '--', url, str(to)]\n"
         "fetch.fetch(parse_target(sys.argv[1], cwd='/'), Home(Path(sys.argv[2])))\n"
