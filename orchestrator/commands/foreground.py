@@ -43,10 +43,10 @@ class Job:
         if not file.is_file():
             what = "is a folder, not a script" if file.is_dir() else "does not exist"
             raise BadInputError(f"`{file}` {what}", hint="give the path of a `.js` or `.json` script")
-        given, pairs = parse_answers(answers, answer)
+        given = parse_answers(answers)
         profile = load(hardware) if hardware else None
         where = home_of(home)
-        return cls(linked(file, where), where, payload, Answers.given(given, pairs, ask=_asker()), profile, trace, stay)
+        return cls(linked(file, where), where, payload, Answers.from_options(answer, given, client=_asker()), profile, trace, stay)
 
 
 @dataclass(frozen=True, slots=True)

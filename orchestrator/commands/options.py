@@ -35,7 +35,7 @@ def answer_options(function: Function) -> Function:
 
 def home_of(given: Path | None) -> Home:
     """Return the home to work in: what was given, else the machine's default."""
-    from orchestrator.hosts.home import default_home  # noqa: PLC0415  # not needed where a home is given
+    from orchestrator.hosts.homes import default_home  # noqa: PLC0415  # not needed where a home is given
     path = given or default_home(os.environ, lambda candidate: Path(candidate).exists())
     return Home(Path(os.path.abspath(path.expanduser())))  # noqa: PTH100  # resolve() would follow links
 
@@ -59,24 +59,17 @@ def parse_json(text: str, option: str) -> Any:
         raise BadInputError(f"`{option}` is not valid JSON: {error}", hint="quote it for the shell, as in '{\"key\": \"value\"}'") from error
 
 
-def parse_answers(text: str | None, pairs: tuple[str, ...]) -> tuple[Any, dict[str, str]]:
-    """Read `--answers` (a file or JSON) and `--answer` pairs; return the value of the first and the pairs as an object."""
-    given: Any = None
-    if text is not None:
-        stripped = text.lstrip()
-        if stripped.startswith(("{", "[")):
-            given = parse_json(text, "--answers")
-        else:
-            try:
-                given = parse_json(Path(text).read_text("utf-8"), "--answers")
-            except OSError as error:
-                raise BadInputError(f"the answers file `{text}` cannot be read: {error.strerror}") from error
-        if not isinstance(given, (dict, list)) or (isinstance(given, list) and not all(isinstance(item, dict) for item in given)):
-            raise BadInputError("`--answers` must be an object by key, or an array with one object per `input` step")
-    answers: dict[str, str] = {}
-    for pair in pairs:
-        key, sign, value = pair.partition("=")
-        if not sign or not key:
-            raise BadInputError("`--answer` must look like KEY=VALUE", hint="for example `--answer model=small`")
-        answers[key] = value
-    return given, answers
+def parse_answers(text: str | None) -> Any:
+    """Read `--answers`, a file or JSON: an object by key or an array of objects; None when it was not given."""
+    if text is None:
+        return None
+    if text.lstrip().startswith(("{", "[")):
+        given = parse_json(text, "--answers")
+    else:
+        try:
+            given = parse_json(Path(text).read_text("utf-8"), "--answers")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInputError(f"the answers file `{text}` cannot be read: {error}") from error
+    if not isinstance(given, (dict, list)) or (isinstance(given, list) and not all(isinstance(item, dict) for item in given)):
+        raise BadInputError("`--answers` must be an object by key, or an array with one object per `input` step")
+    return given

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine import methods as _methods  # noqa: F401  # registers every method
+from orchestrator.engine import ports
 from orchestrator.engine.answers import Answers
 from orchestrator.engine.call import METHODS, Call
 from orchestrator.engine.environment.cached import EnvironmentCache
@@ -19,7 +20,6 @@ from orchestrator.engine.events import Sink
 from orchestrator.engine.javascript import Menu, MenuState, Sidecar, SidecarConfig
 from orchestrator.engine.kernel_calls import KernelCalls
 from orchestrator.engine.paths import resolve
-from orchestrator.engine.ports import Ports
 from orchestrator.engine.positions import Checkpoint, Positions
 from orchestrator.engine.repositories import Repositories
 from orchestrator.engine.run import Run, RunResult
@@ -50,7 +50,7 @@ class Engine:
         self.sleep = sleep
         self.clock = clock
         self.trace: Trace | None = None
-        self.ports = Ports()
+        self.ports = ports
         self.positions = Positions()
         self.repositories = Repositories(home)
         self.tools = Tools(home, environ=self.base_env)

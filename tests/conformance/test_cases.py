@@ -128,7 +128,7 @@ def event_of(returned: Any, row_id: str) -> Any:
 @pytest.mark.parametrize("session", SESSIONS)
 async def test_scripts_end_as_on_the_desktop(session: str, tmp_path: Path, subtests: pytest.Subtests) -> None:
     home = Home(tmp_path / "home")
-    engine = await Engine.open(home, sink=Recorder(), answers=Answers.given(None, {}), profile=HardwareProfile())
+    engine = await Engine.open(home, sink=Recorder(), answers=Answers(), profile=HardwareProfile())
     try:
         for row in [row for row in ROWS if session_of(row) == session]:
             observed = await perform(engine, home, row)
