@@ -53,6 +53,14 @@ def report(error: PinoctlError | str) -> None:
         say(f"{paint('hint:', 'blue', sys.stderr)} {hint}")
 
 
+_CONTROL = {number: " " for number in (*range(32), *range(127, 160), 0x2028, 0x2029)} | dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+
+
+def clean(text: str) -> str:
+    """Return a launcher's text on one line and harmless: no control characters that could move a terminal's cursor."""
+    return text.translate(_CONTROL)
+
+
 def table(rows: list[list[str]], header: list[str]) -> None:
     """Print rows in columns on stdout, under a header."""
     widths = [max(len(str(row[column])) for row in [header, *rows]) for column in range(len(header))]
