@@ -1,0 +1,452 @@
+"""The agent of one app: everything put together, and what clients can ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from orchestrator.agent import leftovers, proc
+from orchestrator.agent.app import LauncherApp
+from orchestrator.agent.channel import Channel
+from orchestrator.agent.condition import FAILED, INSTALLING, NOT_INSTALLED, READY, STARTING, STOPPED, Condition
+from orchestrator.agent.contracts import EngineLike, Target
+from orchestrator.agent.files import AgentFiles, read_json, write_json
+from orchestrator.agent.journal import Journal, read_journal
+from orchestrator.agent.lifecycle import Lifecycle, Record, UpOptions
+from orchestrator.agent.position import PositionStore
+from orchestrator.agent.probe import Probe, http_probe
+from orchestrator.agent.protocol import VERSIONS, choose_version, encode_line
+from orchestrator.agent.questions import Questions
+from orchestrator.agent.ready import Readiness
+from orchestrator.agent.secrets import Redactor
+from orchestrator.agent.server import Server
+from orchestrator.agent.sink import AgentSink
+from orchestrator.agent.sockets import listen
+from orchestrator.agent.terminal import TerminalLog, last_lines, read_terminal
+from orchestrator.agent.watch import EVERY, Watch
+from orchestrator.engine.answers import Answers
+from orchestrator.engine.errors import BadInputError, PinoctlError
+from orchestrator.engine.home import Home
+
+IDLE = 600.0
+TIMEOUT = 1800.0
+HISTORY = 256 * 1024
+
+OpenEngine = Callable[..., Awaitable[EngineLike]]
+
+
+async def open_real_engine(home: Home, **keywords: Any) -> EngineLike:
+    """Open the engine; imported only now, so that an agent which is only asked for its state stays small."""
+    from orchestrator.engine.engine import Engine  # noqa: PLC0415  # see above
+
+    return await Engine.open(home, **keywords)
+
+
+class Agent:
+    """Serve one app until `down`, SIGTERM or a long idle time."""
+
+    def __init__(
+        self,
+        files: AgentFiles,
+        *,
+        open_engine: OpenEngine = open_real_engine,
+        probe: Probe = http_probe,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        idle: float = IDLE,
+        app: Any = None,
+    ) -> None:
+        self.files = files
+        self.app = app if app is not None else LauncherApp(files.home, files.app)
+        self._open = open_engine
+        self._clock = clock
+        self._sleep = sleep
+        self._idle = idle
+        self._done = asyncio.Event()
+        self._reason = "down"
+        self._started = time.time()
+        self._boot = proc.boot_id()
+        self.redactor = Redactor()
+        self.server = Server(self._handle, gone=self._gone)
+        self.journal = Journal(files.journal, redactor=self.redactor)
+        self.terminal = TerminalLog(files.terminal)
+        self.sink = AgentSink(self.journal, self.terminal, self.server, self.redactor, boot=self._boot)
+        self.questions = Questions(self.sink.event, self.redactor)
+        self.answers = Answers()
+        self.watch = Watch(clock=clock, sleep=sleep)
+        self.positions = PositionStore(files.position, clock=clock)
+        self.lifecycle = Lifecycle(
+            self.app,
+            open_engine=self._open_engine,
+            positions=self.positions,
+            emit=self.sink.event,
+            readiness=self._readiness(probe),
+            probe=probe,
+            last_lines=self._last_lines,
+            store=self._store,
+            record=read_record(files),
+            clock=clock,
+            sleep=sleep,
+        )
+        self.sink.on_event = self.lifecycle.event
+        self.sink.on_output = self.lifecycle.output
+        self._operations: dict[str, Callable[[Channel, Mapping[str, Any]], Awaitable[Any]]] = {
+            "hello": self._hello,
+            "status": self._status,
+            "up": self._up,
+            "run": self._run,
+            "update": self._update,
+            "stop": self._stop,
+            "down": self._down,
+            "menu": self._menu,
+            "answer": self._answer,
+            "keys": self._keys,
+            "resize": self._resize,
+            "follow": self._follow,
+            "attach": self._attach,
+        }
+
+    # the life of the process
+
+    async def serve(self, announce: Callable[[], None] = lambda: None) -> None:
+        """Clean up after a predecessor, listen, and work until somebody ends it; the caller holds the lock."""
+        self._learn_secrets()
+        self._clean_up()
+        own = proc.process(os.getpid())
+        self.sink.event(
+            "agent.start",
+            {"pid": os.getpid(), "started": own.started if own else None, "boot": self._boot, "version": version()},
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.end, signal.Signals(number).name)
+        await self.server.start(listen(self.files.socket))
+        watching = asyncio.create_task(self._watch())
+        announce()
+        try:
+            await self._done.wait()
+        finally:
+            watching.cancel()
+            await self._finish()
+
+    def end(self, reason: str) -> None:
+        """Make `serve` stop everything and return."""
+        if not self._done.is_set():
+            self._reason = reason
+            self._done.set()
+
+    async def _finish(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.files.socket.unlink()  # first, so that nobody comes any more
+        try:
+            await self.lifecycle.down()
+        finally:
+            self.sink.event("agent.stop", {"reason": self._reason})
+            self.sink.close()
+            await self.server.close()
+            self.journal.close()
+            self.terminal.close()
+
+    async def _watch(self) -> None:
+        idle_since = self._clock()
+        while True:
+            if self.lifecycle.opened is not None:
+                self.watch.sample()
+            if self.lifecycle.busy or self.server.channels:
+                idle_since = self._clock()
+            elif self._clock() - idle_since >= self._idle:
+                self.end("idle")
+                return
+            await self._sleep(EVERY)
+
+    def _clean_up(self) -> None:
+        """Kill what a killed predecessor left, and correct the state that it could not."""
+        shells = leftovers.recorded_shells(read_journal(self.files.journal, holding=b'"shell.'), self._boot)
+        if shells:
+            found = leftovers.find_leftovers(
+                shells.values(), proc.processes(), belongs=leftovers.Mark(self.files.home.root)
+            )
+            killed = proc.kill_verified(one for one in found if one.pid != os.getpid())
+            if killed:
+                self.sink.event("leftovers", {"pids": killed})
+            for number in shells:
+                self.sink.event("shell.end", {"id": number, "status": None, "detached": False})
+        condition = settled(self.lifecycle.condition)
+        if condition != self.lifecycle.condition:
+            self.lifecycle.record.condition = condition
+            self._store(self.lifecycle.record)
+
+    def _learn_secrets(self) -> None:
+        self.redactor.add_named(dict(os.environ))
+        self.redactor.add_named(self.app.variables())
+
+    # what the life cycle needs
+
+    async def _open_engine(self) -> EngineLike:
+        return await self._open(self.files.home, sink=self.sink, answers=self.answers, checkpoint=self.positions.save)
+
+    def _readiness(self, probe: Probe) -> Callable[[UpOptions, str], Readiness]:
+        def make(options: UpOptions, name: str) -> Readiness:
+            return Readiness(
+                probe=probe,
+                ports=self.watch.listening,
+                clock=self._clock,
+                sleep=self._sleep,
+                name=name,
+                timeout=options.timeout or TIMEOUT,
+                strict=options.timeout is not None,
+            )
+
+        return make
+
+    def _last_lines(self) -> list[str]:
+        self.sink.flush()
+        return last_lines(self.files.terminal)
+
+    def _store(self, record: Record) -> None:
+        with contextlib.suppress(OSError):  # a full disk must not stop an app that works
+            write_json(
+                self.files.state,
+                {
+                    "version": 1,
+                    "app": self.files.app,
+                    "pid": os.getpid(),
+                    "boot": self._boot,
+                    "t": round(time.time(), 3),
+                    **record.condition.to_json(),
+                    "installed": record.installed,
+                    "failed_children": record.failed_children,
+                },
+            )
+
+    # clients
+
+    async def _handle(self, channel: Channel, request: Mapping[str, Any]) -> Any:
+        operation = request.get("op")
+        function = self._operations.get(operation) if isinstance(operation, str) else None
+        if function is None:
+            raise BadInputError(
+                f"this agent knows no operation `{operation}`", hint=f"it knows {', '.join(sorted(self._operations))}"
+            )
+        return await function(channel, request)
+
+    def _gone(self, _channel: Channel) -> None:
+        self._who_answers()
+
+    def _who_answers(self) -> None:
+        answering = self.server.answering
+        self.answers.client = self.questions.ask if answering else None
+        if not answering:
+            self.questions.abandon()
+
+    def _given(self, request: Mapping[str, Any]) -> None:
+        """Take the answers that a request brings along, for the scripts that it starts."""
+        if request.get("answers") is None and request.get("pairs") is None:
+            return
+        pairs = request.get("pairs")
+        if pairs is not None and not isinstance(pairs, Mapping):
+            raise BadInputError("`pairs` is an object by key")
+        self.answers = Answers(
+            request.get("answers"), pairs=pairs, client=self.questions.ask if self.server.answering else None
+        )
+        given = request.get("answers")
+        for one in [pairs, *(given if isinstance(given, list) else [given])]:
+            if isinstance(one, Mapping):
+                self.redactor.add_named(one)
+        engine: Any = self.lifecycle.opened
+        if engine is not None:
+            engine.answers = self.answers
+
+    async def _streamed(self, channel: Channel, work: Awaitable[Any]) -> Any:
+        channel.streams += 1
+        try:
+            return await work
+        finally:
+            self.sink.flush()
+            channel.streams -= 1
+
+    async def _hello(self, _channel: Channel, request: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "version": choose_version(request.get("versions")),
+            "versions": list(VERSIONS),
+            "agent": version(),
+            "app": self.files.app,
+            "pid": os.getpid(),
+        }
+
+    async def _status(self, _channel: Channel, _request: Mapping[str, Any]) -> dict[str, Any]:
+        lifecycle, engine = self.lifecycle, self.lifecycle.opened
+        condition = lifecycle.condition
+        running = [engine.name_of(path) for path in engine.running_scripts()] if engine is not None else []
+        return {
+            "app": self.files.app,
+            **condition.to_json(),
+            "place": "host",
+            "pid": os.getpid(),
+            "since": round(self._started, 3),
+            "log": str(self.files.terminal),
+            "journal": str(self.files.journal),
+            "running": running,
+            "shells": lifecycle.shells.to_json(),
+            "ports": [{"pid": one.pid, "host": one.host, "port": one.port} for one in self.watch.ports],
+            "usage": self.watch.report(),
+            "restarts": lifecycle.backoff.attempts,
+            "questions": self.questions.pending(),
+            "failed_children": list(lifecycle.record.failed_children),
+        }
+
+    async def _up(self, channel: Channel, request: Mapping[str, Any]) -> dict[str, Any]:
+        self._given(request)
+        start = request.get("start")
+        options = UpOptions(
+            fresh=request.get("fresh") is True,
+            from_step=_whole(request, "from_step"),
+            timeout=_seconds(request, "timeout"),
+            start=Target(self.app.script(start), _arguments(request)) if isinstance(start, str) else None,
+        )
+        self._learn_secrets()
+        result = await self._streamed(channel, self.lifecycle.up(options))
+        return {"app": self.files.app, **result, "place": "host", "log": str(self.files.terminal)}
+
+    async def _run(self, channel: Channel, request: Mapping[str, Any]) -> dict[str, Any]:
+        script = request.get("script")
+        if not isinstance(script, str) or not script:
+            raise BadInputError("`run` needs the name of a script")
+        self._given(request)
+        self._learn_secrets()
+        result = await self._streamed(channel, self.lifecycle.run(Target(self.app.script(script), _arguments(request))))
+        return {"app": self.files.app, "script": script, **result, "log": str(self.files.terminal)}
+
+    async def _update(self, channel: Channel, request: Mapping[str, Any]) -> dict[str, Any]:
+        self._given(request)
+        result = await self._streamed(channel, self.lifecycle.update())
+        return {"app": self.files.app, **result, "log": str(self.files.terminal)}
+
+    async def _stop(self, _channel: Channel, request: Mapping[str, Any]) -> dict[str, Any]:
+        script = request.get("script")
+        stopped = await self.lifecycle.stop(self.app.script(script) if isinstance(script, str) else None)
+        return {"app": self.files.app, "stopped": stopped, "state": str(self.lifecycle.condition)}
+
+    async def _down(self, channel: Channel, _request: Mapping[str, Any]) -> dict[str, Any]:
+        channel.streams += 1
+        await self.lifecycle.down()
+        self.sink.flush()
+        asyncio.get_running_loop().call_later(0.01, self.end, "down")
+        return {"app": self.files.app, "state": str(self.lifecycle.condition)}
+
+    async def _menu(self, _channel: Channel, _request: Mapping[str, Any]) -> Any:
+        engine = await self.lifecycle.engine()
+        return _plain_json(await engine.menu(self.files.home.app(self.files.app)))
+
+    async def _answer(self, _channel: Channel, request: Mapping[str, Any]) -> bool:
+        self.questions.answer(request.get("question"), request.get("values"))
+        return True
+
+    async def _attach(self, channel: Channel, request: Mapping[str, Any]) -> list[dict[str, Any]]:
+        channel.answers = request.get("on", True) is True
+        self._who_answers()
+        return self.questions.pending()
+
+    async def _keys(self, _channel: Channel, request: Mapping[str, Any]) -> bool:
+        shell, data = request.get("shell"), request.get("data")
+        if not isinstance(shell, str) or not isinstance(data, str):
+            raise BadInputError("`keys` needs `shell`, the id of one, and `data`, the text to type")
+        await _maybe(self._shells().type(shell, data))
+        return True
+
+    async def _resize(self, _channel: Channel, request: Mapping[str, Any]) -> bool:
+        cols, rows = _whole(request, "cols"), _whole(request, "rows")
+        if not cols or not rows or not 0 < cols < 10_000 or not 0 < rows < 10_000:  # noqa: PLR2004  # no terminal is larger
+            raise BadInputError("`resize` needs `cols` and `rows`, each from 1 to 9999")
+        await _maybe(self._shells().resize(cols, rows))
+        return True
+
+    def _shells(self) -> Any:
+        shells = getattr(self.lifecycle.opened, "shells", None)
+        if shells is None:
+            raise BadInputError(f"`{self.files.app}` has no shell open")
+        return shells
+
+    async def _follow(self, channel: Channel, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Send what is logged from an offset on (by default the last part of it), then everything that comes."""
+        offset = _whole(request, "offset")
+        self.sink.flush()
+        for begin, piece in read_terminal(self.files.terminal, -HISTORY if offset is None else offset):
+            channel.stream(
+                encode_line({"output": piece.decode("utf-8", "replace"), "script": "", "offset": begin + len(piece)})
+            )
+        channel.follows = request.get("live", True) is True
+        return {"offset": self.terminal.offset}
+
+
+def settled(condition: Condition) -> Condition:
+    """Return the state of an app whose agent is gone, from the last one that it stored."""
+    if condition.word in {READY, STARTING}:
+        return Condition(STOPPED)
+    if condition.word == INSTALLING:
+        return Condition(FAILED, step=condition.step, reason="its installation was interrupted")
+    return condition
+
+
+def read_record(files: AgentFiles) -> Record:
+    """Return what the last agent stored, or what is true of an app that never had one."""
+    saved = read_json(files.state)
+    condition = Condition.from_json(saved)
+    if condition is None or not isinstance(saved, dict):
+        return Record(Condition(NOT_INSTALLED))
+    children = saved.get("failed_children")
+    return Record(
+        condition,
+        installed=saved.get("installed") if isinstance(saved.get("installed"), str) else None,
+        failed_children=[str(child) for child in children] if isinstance(children, list) else [],
+    )
+
+
+def version() -> str:
+    """Return the version of the package that this process runs."""
+    from orchestrator import __version__  # noqa: PLC0415  # one name, and the package stays free of imports
+
+    return __version__
+
+
+def _arguments(request: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = request.get("args")
+    if arguments is not None and not isinstance(arguments, Mapping):
+        raise BadInputError("`args` is an object")
+    return dict(arguments or {})
+
+
+def _whole(request: Mapping[str, Any], key: str) -> int | None:
+    value = request.get(key)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise BadInputError(f"`{key}` is a whole number, got {value!r}")
+    return value
+
+
+def _seconds(request: Mapping[str, Any], key: str) -> float | None:
+    value = request.get(key)
+    if value is not None and (
+        isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf")
+    ):
+        raise BadInputError(f"`{key}` is a number of seconds, got {value!r}")
+    return value
+
+
+async def _maybe(value: Any) -> Any:
+    return await value if asyncio.iscoroutine(value) else value
+
+
+def _plain_json(value: Any) -> Any:
+    to_json = getattr(value, "to_json", None)
+    if callable(to_json):
+        return to_json()
+    fields = getattr(value, "__dataclass_fields__", None)
+    return {name: getattr(value, name) for name in fields} if fields else value
+
+
+__all__ = ["Agent", "PinoctlError", "read_record", "settled"]

@@ -1,0 +1,128 @@
+"""One app's launcher as the agent uses it: its ENVIRONMENT, its required variables, its menu and scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.agent.contracts import Plan, Target
+from orchestrator.engine.environment import dotenv
+from orchestrator.engine.environment.files import ensure_app_file, read_text, set_app_values
+from orchestrator.engine.errors import BadInputError, PinoctlError
+from orchestrator.engine.home import Home
+
+SHARE_VARIABLE = "PINOKIO_SHARE_VAR"
+
+
+class LauncherApp:
+    """Know one app of one home."""
+
+    def __init__(self, home: Home, name: str) -> None:
+        self.home = home
+        self.name = name
+        self.folder = home.app(name)
+
+    async def prepare(self, engine: Any, target: Target | None) -> None:
+        """Create the app's ENVIRONMENT (9.3), and get and store the variables that a script requires (4)."""
+        await asyncio.to_thread(ensure_app_file, self.home, self.folder)
+        if target is None:
+            return
+        required = await self._requirements(engine, target)
+        if required["pre"] or required["env"]:
+            values = await engine.answers.variables(self.name, self.variables(), required)
+            if values:
+                await asyncio.to_thread(
+                    set_app_values, self.home, self.folder, {key: str(value) for key, value in values.items()}
+                )
+
+    async def _requirements(self, engine: Any, target: Target) -> dict[str, Any]:
+        try:
+            loaded = await engine.sidecar.load(target.path)
+        except PinoctlError:
+            return {"pre": [], "env": []}  # the run itself reports a script that cannot be loaded
+        script = loaded if isinstance(loaded, Mapping) else {}
+        return {key: script.get(key) or [] for key in ("pre", "env")}
+
+    async def plan(self, engine: Any) -> Plan:
+        """Evaluate the menu and choose the scripts (3.5)."""
+        from orchestrator.launcher.launcher import read_launcher  # noqa: PLC0415  # not needed for `status`
+
+        if not self.folder.is_dir():
+            raise BadInputError(
+                f"there is no app `{self.name}` in `{self.home.api}`",
+                hint="`pinoctl up` takes a name, a git URL or a folder",
+            )
+        evaluated = await engine.menu(self.folder)
+        profile = getattr(engine, "profile", None)
+        launcher = await asyncio.to_thread(
+            read_launcher,
+            evaluated,
+            self.folder,
+            running=lambda path: engine.running(str(self.folder / path)),
+            gpu=getattr(profile, "gpu", "none"),
+        )
+
+        def target(script: Any) -> Target | None:
+            return Target(str(launcher.path(script)), dict(script.args)) if script is not None else None
+
+        scripts = launcher.scripts
+        others = [each for each in map(target, (*scripts.variants, *scripts.others)) if each is not None]
+        return Plan(
+            install=target(scripts.install),
+            start=target(scripts.start),
+            update=target(scripts.update),
+            reset=target(scripts.reset),
+            others=tuple(others),
+            stage=scripts.stage,
+            offers=json.dumps(getattr(launcher.menu, "items", None), default=repr),
+        )
+
+    def script(self, name: str) -> str:
+        """Return the path of a script of the app from its name, as menus and people write it; raises BadInputError.
+
+        It is looked for from the launcher's folder and from the app's, and must lie inside the app.
+        """
+        roots = [root for root in (self.home.app_root(self.folder), self.folder) if root is not None]
+        for root in roots:
+            path = root / name
+            if ".." in Path(name).parts or Path(name).is_absolute():
+                break
+            if path.is_file():
+                return str(path)
+        raise BadInputError(f"`{self.name}` has no script `{name}`", hint="`pinoctl menu APP` lists what it offers")
+
+    def variables(self) -> dict[str, str]:
+        """Return the app's variables: HOME/ENVIRONMENT below its own."""
+        own = (self.home.app_root(self.folder) or self.folder) / "ENVIRONMENT"
+        found: dict[str, str] = {}
+        for path in (self.home.environment, own):
+            try:
+                found.update(dotenv.parse(read_text(path) or ""))
+            except PinoctlError:
+                continue
+        return found
+
+    def share_variable(self) -> str:
+        """Return the name of the variable that holds the URL (7.8)."""
+        return self.variables().get(SHARE_VARIABLE) or "url"
+
+    async def save(self) -> Any:
+        """Take a snapshot of the app's folder."""
+        from orchestrator.places import snapshot  # noqa: PLC0415  # only updates need it
+
+        return await asyncio.to_thread(snapshot.take, self.home, self.name)
+
+    async def restore(self, saved: Any) -> None:
+        """Put a snapshot back."""
+        from orchestrator.places import snapshot  # noqa: PLC0415  # only updates need it
+
+        await asyncio.to_thread(snapshot.restore, saved)
+
+    async def discard(self, saved: Any) -> None:
+        """Delete a snapshot."""
+        from orchestrator.places import snapshot  # noqa: PLC0415  # only updates need it
+
+        await asyncio.to_thread(snapshot.discard, saved)

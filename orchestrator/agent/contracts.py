@@ -1,0 +1,103 @@
+"""What the life cycle needs of the engine and of the launcher: small protocols, so that tests can stand in for both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Result(Protocol):
+    """Tell how a run ended (`RunResult` of the engine)."""
+
+    status: str
+    daemon: bool
+    error: str | None
+    hint: str | None
+    step: int | None
+    method: str | None
+    failed_children: list[str]
+
+
+class EngineLike(Protocol):
+    """Run scripts; the part of `Engine` that an agent uses."""
+
+    async def start(self, path: str, payload: Any = ...) -> Any:
+        """Run a script to its end, or a daemon to its last step."""
+
+    async def stop(self, path: str) -> Any:
+        """Stop a script and all it started."""
+
+    async def close(self) -> None:
+        """Stop everything."""
+
+    def running(self, path: str) -> bool:
+        """Tell whether a script is running."""
+
+    def running_scripts(self) -> Mapping[str, Any]:
+        """Return the running scripts by path."""
+
+    async def local(self, path: str) -> dict[str, Any]:
+        """Return a script's local variables."""
+
+    async def menu(self, app: Path) -> Any:
+        """Evaluate an app's menu."""
+
+    def name_of(self, path: str) -> str:
+        """Return a script's name in events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Name a script to run, with the arguments that its menu item gave."""
+
+    path: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Say which scripts an app offers at the moment (spec 3.5).
+
+    `stage` is what the menu says comes next: `install`, `start`, `running`, or `unknown` for menus that never change.
+    `offers` is what tells two menus apart: when it is the same before and after a good install, the app has no state test.
+    """
+
+    install: Target | None = None
+    start: Target | None = None
+    update: Target | None = None
+    reset: Target | None = None
+    others: tuple[Target, ...] = ()
+    stage: str = "unknown"
+    offers: Any = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as the journal shows it."""
+        named = {"install": self.install, "start": self.start, "update": self.update, "reset": self.reset}
+        return {**{key: target.path if target else None for key, target in named.items()}, "stage": self.stage}
+
+
+class App(Protocol):
+    """Know one app's launcher."""
+
+    name: str
+    folder: Path
+
+    async def prepare(self, engine: Any, target: Target | None) -> None:
+        """Create the app's ENVIRONMENT, and get the variables that a script requires (spec 4); raises MissingAnswersError."""
+
+    async def plan(self, engine: Any) -> Plan:
+        """Evaluate the menu and choose the scripts."""
+
+    def share_variable(self) -> str:
+        """Return the name of the variable that holds the URL (PINOKIO_SHARE_VAR)."""
+
+    async def save(self) -> Any:
+        """Keep what is needed to come back from a failed update."""
+
+    async def restore(self, saved: Any) -> None:
+        """Go back to what was saved."""
+
+    async def discard(self, saved: Any) -> None:
+        """Forget what was saved."""

@@ -1,0 +1,39 @@
+"""Every kind of event that the journal can hold, with its keys; docs/journal.md explains each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+ENGINE_KINDS: Final[dict[str, tuple[str, ...]]] = {
+    "run.start": ("script", "args", "steps", "daemon", "title", "parent"),
+    "run.resume": ("script", "index"),
+    "step.start": ("script", "index", "steps", "method"),
+    "step.skip": ("script", "index", "steps", "method"),
+    "step.end": ("script", "index", "method", "ms", "error"),
+    "run.end": ("script", "status", "daemon", "failed_children", "error", "hint", "step", "method"),
+    "shell.start": ("script", "id", "pid", "started", "boot"),
+    "shell.end": ("script", "id", "status", "detached"),
+    "local.url": ("script", "name", "value"),
+    "open": ("script", "url"),
+    "notify": ("script", "text"),
+    "warning": ("script", "text"),
+    "question": ("script", "id", "form"),
+    "answered": ("id",),
+}
+
+AGENT_KINDS: Final[dict[str, tuple[str, ...]]] = {
+    "agent.start": ("pid", "started", "boot", "version"),
+    "agent.stop": ("reason",),
+    "leftovers": ("pids",),
+    "scripts": ("install", "start", "update", "reset", "stage"),
+    "state": ("word", "state", "step", "steps", "reason", "url"),
+    "resume": ("script", "step"),
+    "ready": ("url", "source"),
+    "lost": ("reason", "lines"),
+    "restart": ("attempt", "delay", "reason"),
+    "given.up": ("attempts", "reason"),
+    "failed": ("script", "step", "method", "reason", "hint", "lines"),
+    "restored": ("reason",),
+}
+
+KINDS: Final[dict[str, tuple[str, ...]]] = {**ENGINE_KINDS, **AGENT_KINDS}

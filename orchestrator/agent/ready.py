@@ -1,0 +1,199 @@
+"""Wait until an app is ready: its URL is known and answered (spec 3.5)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+from orchestrator.agent.probe import Answer, Probe, is_here
+from orchestrator.agent.proc import Listening
+from orchestrator.agent.urls import IsHere, candidates, cut_url, find_addresses, is_web
+
+DECLARED, ANNOUNCED, PRINTED, PORT = "local.url", "announced", "printed", "port"
+_RANK = {DECLARED: 0, ANNOUNCED: 1, PRINTED: 2, PORT: 2}
+TICK = 0.1
+PORTS_EVERY = 0.5
+SETTLED = 3.0
+PRINTING = 300.0
+LONGEST = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Name the URL that answered and where it was found: local.url, announced, printed, port or none."""
+
+    url: str | None
+    source: str
+
+
+class NotReadyError(Exception):
+    """Say why the app will not get ready."""
+
+
+@dataclass(slots=True)
+class Candidate:
+    """Be one URL to try."""
+
+    url: str
+    source: str
+    number: int
+    answer: Answer | None = None
+    task: asyncio.Task[Answer | None] | None = None
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """Order of preference: declared ones, then pages before bare APIs, then announced ones, then the latest."""
+        page = self.answer is not None and self.answer.page
+        return (0 if self.source == DECLARED else 1 if page else 2, _RANK[self.source], -self.number)
+
+
+@dataclass(slots=True)
+class Readiness:
+    """Collect what is known about an app's address while its start script works, and wait for an answer.
+
+    `name` is the variable that holds the URL (PINOKIO_SHARE_VAR). Everything that waits is a parameter: `probe`, `ports`
+    (what the app listens on now), `clock` and `sleep`. `timeout` in seconds counts from the last step begun; without
+    `strict` it is stretched, up to four times, while the app still prints.
+    """
+
+    probe: Probe
+    ports: Callable[[], Iterable[Listening]]
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    name: str = "url"
+    timeout: float = 1800.0
+    strict: bool = False
+    here: IsHere = is_here
+    known: dict[str, Candidate] = field(default_factory=dict)
+    opened: str | None = None
+    alive: Callable[[], bool] = lambda: True
+    _ended: bool = False
+    _lines: str = ""
+    _stepped: float = 0.0
+    _printed: float = 0.0
+    _failure: str | None = None
+    _old_ports: set[int] = field(default_factory=set)
+    _ports_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._stepped = self._printed = self._ports_at = self.clock()
+        self._old_ports = {one.port for one in self.ports()}
+
+    # what the agent tells
+
+    def local(self, name: str, value: object) -> None:
+        """Take a variable that a script stored."""
+        url = cut_url(value) if name == self.name else None
+        if url:
+            self._add(url, DECLARED)
+
+    def output(self, text: str) -> None:
+        """Take output of the app's scripts; addresses are found line by line, also in the line not yet ended."""
+        self._printed = self.clock()
+        lines = (self._lines + text)[-8192:]
+        if "http" in lines or "port" in lines or ":" in lines:
+            whole, newline, rest = lines.rpartition("\n")
+            for found in find_addresses(whole) if newline else ():
+                self._add(found.url, ANNOUNCED if found.announced else PRINTED)
+            self._lines = rest
+        else:
+            self._lines = lines.rpartition("\n")[2]
+
+    def stepped(self) -> None:
+        """Note that the start script began another step: it is still at work."""
+        self._stepped = self.clock()
+
+    def ended(self) -> None:
+        """Note that the start script came to its end and left its servers running."""
+        self._ended = True
+
+    def failed(self, reason: str) -> None:
+        """Note that the app cannot get ready any more."""
+        self._failure = self._failure or reason
+
+    # what the agent waits for
+
+    async def wait(self) -> Ready:
+        """Return the best URL as soon as it is answered and nothing better is to be expected; raises NotReadyError."""
+        try:
+            while True:
+                if self._failure:
+                    raise NotReadyError(self._failure)
+                ready = self._look()
+                if ready:
+                    return ready
+                self._check_time()
+                await self.sleep(TICK)
+        finally:
+            for candidate in self.known.values():
+                if candidate.task is not None:
+                    candidate.task.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await candidate.task
+
+    def _look_at_ports(self) -> None:
+        if self.clock() - self._ports_at < PORTS_EVERY:
+            return
+        self._ports_at = self.clock()
+        for one in self.ports():
+            if one.port not in self._old_ports:
+                host = f"[{one.host}]" if ":" in one.host else one.host
+                self._add(f"http://{host}:{one.port}/", PORT)
+                self._add(f"https://{host}:{one.port}/", PORT)
+
+    def _look(self) -> Ready | None:
+        self._look_at_ports()
+        for candidate in list(self.known.values()):
+            self._try(candidate)
+        answered = [one for one in self.known.values() if one.answer is not None and one.answer.ready]
+        best = min(answered, key=lambda one: one.rank, default=None)
+        if best is not None and (best.source == DECLARED or self._nothing_better(best)):
+            return Ready(best.url, best.source)
+        if best is None and self._ended and not self.known and not self.alive():
+            return Ready(self.opened, "none")  # a daemon without servers, 3.5 step 6
+        return None
+
+    def _nothing_better(self, best: Candidate) -> bool:
+        declared = any(one.source == DECLARED for one in self.known.values())
+        quiet = self.clock() - max(self._stepped, self._printed) >= SETTLED
+        if declared:  # what the script declares is awaited, unless it stays dead while another address answers
+            return quiet and self.clock() - self._stepped >= 10 * SETTLED
+        page = best.answer is not None and best.answer.page
+        return quiet or (self._ended and page and best.source == ANNOUNCED)
+
+    def _check_time(self) -> None:
+        now = self.clock()
+        waited = now - self._stepped
+        if waited < self.timeout:
+            return
+        if not self.strict and now - self._printed < PRINTING and waited < LONGEST * self.timeout:
+            return
+        tried = ", ".join(f"`{one.url}`" for one in list(self.known.values())[:4])
+        raise NotReadyError(
+            f"no answer after {waited:.0f} s, "
+            + (f"tried {tried}" if tried else "and the app named no address and listens on no port")
+        )
+
+    def _add(self, url: str, source: str) -> None:
+        if is_web(url):
+            return
+        for one in candidates(url, is_here=self.here):
+            here = self.known.get(one)
+            if here is None:
+                if len(self.known) < 64:  # noqa: PLR2004  # a log full of addresses must not become a port scan
+                    self.known[one] = Candidate(one, source, len(self.known))
+            elif _RANK[source] < _RANK[here.source]:
+                here.source = source
+
+    def _try(self, candidate: Candidate) -> None:
+        if candidate.answer is not None and candidate.answer.ready:
+            return
+        if candidate.task is not None and candidate.task.done():
+            candidate.answer = None if candidate.task.cancelled() else candidate.task.result()
+            candidate.task = None
+            if candidate.answer is not None and candidate.answer.ready:
+                return
+        if candidate.task is None:
+            candidate.task = asyncio.ensure_future(self.probe(candidate.url))

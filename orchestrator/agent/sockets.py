@@ -1,0 +1,56 @@
+"""Unix sockets at paths of any length: the kernel takes 107 bytes, so longer ones go through their folder's descriptor."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+LONGEST = 107
+
+
+def _through_folder(path: Path) -> tuple[int, str]:
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return folder, f"/proc/self/fd/{folder}/{path.name}"
+
+
+def listen(path: Path, *, backlog: int = 64) -> socket.socket:
+    """Bind a socket that only this user can open (mode 600) and listen on it; what was at the path is replaced.
+
+    The caller holds the agent's lock, so whatever lies there belongs to nobody alive. Raises OSError.
+    """
+    path.unlink(missing_ok=True)
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    folder, address = -1, str(path)
+    mask = os.umask(0o177)
+    try:
+        if len(os.fsencode(address)) > LONGEST:
+            folder, address = _through_folder(path)
+        server.bind(address)
+        server.listen(backlog)
+    except BaseException:
+        server.close()
+        raise
+    finally:
+        os.umask(mask)
+        if folder >= 0:
+            os.close(folder)
+    return server
+
+
+def connect(path: Path, *, timeout: float | None) -> socket.socket:
+    """Connect to a listening socket; raises FileNotFoundError, ConnectionRefusedError (nobody listens) or TimeoutError."""
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    client.settimeout(timeout)
+    folder, address = -1, str(path)
+    try:
+        if len(os.fsencode(address)) > LONGEST:
+            folder, address = _through_folder(path)
+        client.connect(address)
+    except BaseException:
+        client.close()
+        raise
+    finally:
+        if folder >= 0:
+            os.close(folder)
+    return client

@@ -1,0 +1,140 @@
+"""Start the agent of an app, or find the one that is there."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from orchestrator.agent.client import AgentGoneError, Client
+from orchestrator.agent.files import AgentFiles
+from orchestrator.engine.errors import PinoctlError
+from orchestrator.engine.home import Home
+
+PATIENCE = 30.0
+
+
+def find(home: Home, app: str, *, timeout: float = 10.0) -> Client | None:
+    """Connect to an app's agent, None when it has none; raises AgentGoneError when one is there but does not answer."""
+    try:
+        return Client.connect(AgentFiles(home, app).socket, timeout=timeout)
+    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError, AgentGoneError):
+        return None
+    except TimeoutError as error:
+        raise AgentGoneError(
+            f"the agent of `{app}` does not answer", hint=f"see `{AgentFiles(home, app).agent_log}`"
+        ) from error
+
+
+def spawn(
+    home: Home,
+    app: str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    python: str = sys.executable,
+    patience: float = PATIENCE,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Client:
+    """Return a connection to the app's agent, started if there is none.
+
+    Safe to call from several processes at once: the agents decide by a lock, and all callers get the one that won. Raises
+    PinoctlError with the agent's last words when it cannot start.
+    """
+    files = AgentFiles(home, app)
+    until = clock() + patience
+    while True:
+        client = find(home, app)
+        if client is not None:
+            return client
+        verdict = _start(files, environ, python, max(0.1, until - clock()))
+        if verdict.startswith("ready"):
+            client = find(home, app)
+            if client is not None:
+                return client
+        elif not verdict.startswith("taken"):
+            raise PinoctlError(
+                f"the agent of `{app}` did not start: {verdict.removeprefix('failed ').strip() or last_words(files.agent_log)}",
+                hint=f"see `{files.agent_log}`",
+            )
+        if clock() >= until:
+            raise AgentGoneError(
+                f"the agent of `{app}` holds its lock but does not answer", hint=f"see `{files.agent_log}`"
+            )
+        sleep(0.05)
+
+
+def command(home: Home, app: str, *, python: str, ready: int) -> list[str]:
+    """Return the command line of an agent."""
+    return [
+        python,
+        "-m",
+        "orchestrator.agent",
+        "--home",
+        str(home.root),
+        "--app",
+        app,
+        "--ready",
+        str(ready),
+        "--detach",
+    ]
+
+
+def _start(files: AgentFiles, environ: Mapping[str, str] | None, python: str, patience: float) -> str:
+    """Start an agent and return what it says of itself: `ready PID`, `taken`, `failed WHY`, or nothing when it died."""
+    import orchestrator  # noqa: PLC0415  # only to know where the package is
+
+    try:
+        files.prepare()
+        log = os.open(files.agent_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        return f"failed `{error.filename}` cannot be written: {error.strerror}"
+    reading, writing = os.pipe()
+    try:
+        child = subprocess.Popen(
+            command(files.home, files.app, python=python, ready=writing),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(writing,),
+            start_new_session=True,
+            cwd=Path(orchestrator.__file__).parent.parent,
+            env=None if environ is None else dict(environ),
+        )
+        os.close(writing)
+        writing = -1
+        child.wait()
+        return _read(reading, patience)
+    except OSError as error:
+        return f"failed {error}"
+    finally:
+        os.close(reading)
+        os.close(log)
+        if writing >= 0:
+            os.close(writing)
+
+
+def _read(reading: int, patience: float) -> str:
+    until = time.monotonic() + patience
+    said = b""
+    while not said.endswith(b"\n"):
+        if not select.select([reading], [], [], max(0.0, until - time.monotonic()))[0]:
+            return "failed it took too long"
+        piece = os.read(reading, 4096)
+        if not piece:
+            break
+        said += piece
+    return said.decode("utf-8", "replace").strip()
+
+
+def last_words(log: Path) -> str:
+    """Return the last line that an agent printed, which is its error."""
+    try:
+        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return "it said nothing"
+    return lines[-1] if lines else "it said nothing"
