@@ -12,6 +12,8 @@ from collections import deque
 SCROLLBACK = 1000  # rows above the visible ones
 RAW_LIMIT = 256 * 1024  # characters of output kept; more than 1030 rows of 100 columns hold, with room for colours
 
+Row = tuple[bool, str]  # whether it goes on from the row above, and its text
+
 _STRINGS = re.compile(r"\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|\Z)")
 _QUIET = re.compile(r"\x1b\[[\d;:]*m|\x1b\[\?(?:2004|25)[hl]|\x1b\[\?1[hl]|\x1b[=>]|\x07")
 _PLAIN = re.compile(r"[\x20-\x7e\xa0-\xac\xae-\u02ff\u2010-\u2027\u2190-\u2193\u2500-\u259f\u2800-\u28ff\u2713\u2714\u2717\u2718\r\n\t\b]*")
@@ -51,6 +53,11 @@ class Screen:
         """Return the last 1000 rows and the visible ones: CRLF, trimmed at the right, wrapped lines joined."""
         return render(self.raw(), self.cols, self.rows)
 
+    def plain_text(self) -> str | None:
+        """Return the same where that is quick, None where it takes an emulator."""
+        rows = plain_rows(_quiet(self.raw()), self.cols)
+        return None if rows is None else _joined(rows[-(SCROLLBACK + self.rows):])
+
     def visible(self) -> str:
         """Return the visible rows only, without line breaks (7.1)."""
         tail = self.raw()[-4 * self.cols * self.rows:]
@@ -59,13 +66,20 @@ class Screen:
 
 def render(raw: str, cols: int, rows: int, *, scrollback: int = SCROLLBACK) -> str:
     """Return what a terminal of that size would hold after this output."""
-    raw = _STRINGS.sub("", raw)
-    lines = plain_rows(_QUIET.sub("", raw), cols)
-    if lines is None:
-        lines = emulated_rows(raw, cols, rows, scrollback)
-    lines = lines[-(scrollback + rows):]
+    found = plain_rows(_quiet(raw), cols)
+    if found is None:
+        found = emulated_rows(_STRINGS.sub("", raw), cols, rows, scrollback)
+    return _joined(found[-(scrollback + rows):])
+
+
+def _quiet(raw: str) -> str:
+    """Take out what changes no text: colours, titles, cursor and keypad modes."""
+    return _QUIET.sub("", _STRINGS.sub("", raw))
+
+
+def _joined(rows: list[Row]) -> str:
     texts: list[str] = []
-    for wrapped, text in lines:
+    for wrapped, text in rows:
         if wrapped and texts:
             texts[-1] += text
         else:
@@ -74,9 +88,6 @@ def render(raw: str, cols: int, rows: int, *, scrollback: int = SCROLLBACK) -> s
     while trimmed and not trimmed[-1]:
         trimmed.pop()
     return "\r\n".join(trimmed)
-
-
-Row = tuple[bool, str]  # whether it goes on from the row above, and its text, padded where it was
 
 
 def plain_rows(raw: str, cols: int) -> list[Row] | None:

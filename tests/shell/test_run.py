@@ -1,0 +1,98 @@
+"""`shell.run` with real bash on a real terminal."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+
+async def test_runs_a_command(world: Any) -> None:
+    result = await world.shell("echo hello", id="S")
+    assert result["stdout"] == "<<PINOKIO_SHELL>> echo hello\r\nhello\r\n<<PINOKIO_SHELL>>"
+    assert result["response"] == result["stdout"]
+    assert result["id"] == "S"
+    assert "error" not in result
+    assert world.output.startswith("\r\n████\r\n██ Starting Shell S\r\n")
+    assert "\x1b_" not in world.output
+    assert world.events("shell.end") == [{"id": "S", "status": 0, "how": "prompt", "detached": False}]
+
+
+async def test_is_quick(world: Any) -> None:
+    await world.shell("true")
+    began = time.perf_counter()
+    await world.shell("true")
+    assert time.perf_counter() - began < 0.3  # half a second is what a quiet prompt would take
+
+
+async def test_array_runs_each_in_a_fresh_shell(world: Any) -> None:
+    result = await world.shell(["X=1; cd /tmp", "", None, False, "echo x=[$X] $PWD"])
+    assert f"x=[] {world.cwd}" in result["stdout"]
+    assert len(world.events("shell.start")) == 2
+
+
+async def test_array_stops_at_an_error(world: Any) -> None:
+    result = await world.shell(["echo one", "echo error: two", "echo three"])
+    assert result["error"] == ["error:"] * len(result["error"])
+    assert "three" not in world.output
+
+
+async def test_nothing_to_run(world: Any) -> None:
+    from orchestrator.engine.values import UNDEFINED
+    assert await world.shell([]) is UNDEFINED
+    assert "error" not in await world.shell("")
+    assert "error" not in await world.call("shell.run")
+
+
+async def test_exit_ends_the_step(world: Any) -> None:
+    result = await world.shell("exit 3")
+    assert "error" not in result
+    assert world.events("shell.end")[0]["status"] == 3
+    assert world.events("shell.end")[0]["how"] == "exit"
+
+
+async def test_exec_and_errexit_end_the_step(world: Any) -> None:
+    await world.shell("exec true")
+    await world.shell("set -e\nfalse\necho not reached")
+    assert [end["how"] for end in world.events("shell.end")] == ["exit", "exit"]
+    assert [end["status"] for end in world.events("shell.end")] == [0, 1]
+
+
+async def test_done_detaches_and_stop_kills(world: Any) -> None:
+    result = await world.shell("echo up-$((40+2)); sleep 100", on=[{"event": r"/up-(\d+)/", "done": True}])
+    assert result["event"].items[1] == "42"
+    assert world.shells.alive(world.run_.key)
+    assert not world.events("shell.end")
+    await world.shells.kill_group(world.run_.key)
+    assert not world.shells.alive(world.run_.key)
+    assert world.events("shell.end")[0]["how"] == "stopped"
+
+
+async def test_detached_shell_that_returns_to_its_prompt_is_killed(world: Any) -> None:
+    await world.shell("echo up; sleep 0.2; (exit 7)", on=[{"event": r"/^up/m", "done": True}])
+    for _ in range(200):
+        if world.events("shell.end"):
+            break
+        await __import__("asyncio").sleep(0.01)
+    assert world.events("shell.end")[0] == {**world.events("shell.end")[0], "status": 7, "how": "prompt", "detached": True}
+    assert not world.shells.alive(world.run_.key)
+
+
+async def test_kill_handler(world: Any) -> None:
+    began = time.perf_counter()
+    result = await world.shell("echo ready-$((6*7)); sleep 100", on=[{"event": r"/ready-(\d+)/", "kill": True}])
+    assert result["event"].items[1] == "42"
+    assert time.perf_counter() - began < 2
+    assert not world.shells.alive(world.run_.key)
+
+
+async def test_break_ends_at_once(world: Any) -> None:
+    result = await world.shell("echo 'Err''or: bad'; sleep 100")
+    assert result["error"]
+    assert not world.shells.alive(world.run_.key)
+
+
+async def test_invalid_pattern_ends_the_step_normally(world: Any) -> None:
+    result = await world.shell("echo hi; sleep 50", on=[{"event": "plain text", "done": True}])
+    assert result["stdout"] == ""
+    assert "error" not in result
+    assert world.events("warning")
