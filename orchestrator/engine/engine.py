@@ -14,7 +14,7 @@ from orchestrator.engine import methods as _methods  # noqa: F401  # registers e
 from orchestrator.engine import ports
 from orchestrator.engine.answers import Answers
 from orchestrator.engine.call import METHODS, Call
-from orchestrator.engine.environment.cached import EnvironmentCache
+from orchestrator.engine.environment import Environment, prepare_home
 from orchestrator.engine.errors import LoadError, PinoctlError
 from orchestrator.engine.events import Sink
 from orchestrator.engine.javascript import Menu, MenuState, Sidecar, SidecarConfig
@@ -53,14 +53,14 @@ class Engine:
         self.ports = ports
         self.positions = Positions()
         self.repositories = Repositories(home)
-        self.tools = Tools(home, environ=self.base_env)
-        self.environment = EnvironmentCache(home, self.base_env)
+        self.tools = Tools(home, self.base_env, visible_devices=self.base_env.get("CUDA_VISIBLE_DEVICES"))
+        self.environment = Environment(home, self.base_env, self.tools.facts)
         self.shells = Shells(self)
         self.runs: dict[str, Run] = {}
         self._ready: set[str] = set()
         self._queues: dict[str, asyncio.Semaphore] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._sent_env: dict[Path | None, int] = {}
+        self._sent_env: dict[Path | None, dict[str, str]] = {}
         self._confined: Sidecar | None = None
 
     @classmethod
@@ -77,11 +77,14 @@ class Engine:
             from orchestrator.engine.hardware import detect  # noqa: PLC0415  # costs time that a given profile saves
             profile = await asyncio.to_thread(detect)
         environ = os.environ if environ is None else environ
+        warnings = await asyncio.to_thread(prepare_home, home, environ)
         calls = KernelCalls()
         sidecar = await Sidecar.start(SidecarConfig(home=str(home.root), profile=profile, env=dict(environ)), host=calls)
         engine = cls(home, sink=sink, answers=answers, profile=profile, environ=environ, sidecar=sidecar, sleep=sleep, clock=clock)
         calls.engine = engine
         engine.positions = Positions(checkpoint, dict(resume or {}))
+        for warning in warnings:
+            sink.event("warning", {"text": warning})
         return engine
 
     # names and places
@@ -100,16 +103,19 @@ class Engine:
 
     def sync_environment(self, app: Path | None) -> None:
         """Give the sidecar the variables that templates see, where they changed since the last time (9.5)."""
-        version, variables = self.environment.template(app)
-        if self._sent_env.get(app) != version:
-            self._sent_env[app] = version
+        variables = self.environment.template(app / "script" if app else None)
+        if self._sent_env.get(app) != variables:
+            self._sent_env[app] = variables
             self.sidecar.set_env(str(app) if app else "", variables)
 
     async def shell_environment(self, run: Run, step_env: Mapping[str, Any] | None = None, *,
                                 remove: Any = None, conda_base: bool = False) -> dict[str, str]:
         """Assemble the variables of a shell (8.5), with the base environment in place."""
-        await self.tools.ensure_base()
-        return self.environment.shell(run.app, step_env, remove=remove, conda_base=conda_base)
+        report = await self.tools.ensure_base()
+        if report.built:
+            for note in report.notes:
+                run.warn(note)
+        return self.environment.shell(run.path, step_env, remove or (), conda_base=conda_base, warn=run.warn)
 
     # runs
 
@@ -242,7 +248,7 @@ class Engine:
         """Evaluate an app's menu in a confined sidecar, with what runs at present (3.1)."""
         if self._confined is None or not self._confined.alive:
             self._confined = await Sidecar.start(SidecarConfig.confined_for(str(self.home.root), self.profile))
-        self._confined.set_env(str(app), self.environment.template(app)[1])
+        self._confined.set_env(str(app), self.environment.template(app / "script"))
         state = MenuState(running=dict.fromkeys(self.runs, True), ready=set(self._ready),
                           local={path: await self.local(path) for path in self.runs}, global_={})
         return await self._confined.menu(str(app), state=state)
