@@ -1,0 +1,1 @@
+"""Measurements of the real program; `make bench` prints them beside the desktop engine's figures."""

@@ -1,0 +1,106 @@
+"""What is measured, in which unit, with the desktop engine's figure and what we aim at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Describe one figure.
+
+    `desktop` is that of the desktop engine 8.0.40 on the same kind of machine, None where it has no such thing.
+    """
+
+    key: str
+    what: str
+    unit: str
+    desktop: float | None
+    aim: float | None
+
+
+FIGURES: Final = (
+    Figure("first_step", "process start to first step", "ms", 1700, 200),
+    Figure("log", "a `log` step", "ms", 4.5, 0.3),
+    Figure("local_set", "a `local.set` step", "ms", 48, 0.3),
+    Figure("shell_true", "a `shell.run true` step", "ms", 1078, 12),
+    Figure("lines", "`shell.run` printing 200,000 lines", "ms", 2700, 700),
+    Figure("memory", "memory of an idle app's engine", "MB", 159, 120),
+    Figure("help", "`pinoctl --help`", "ms", None, 150),
+    Figure("status", "`pinoctl status`, one app up", "ms", None, 200),
+    Figure("up", "`pinoctl up` of a small app, to its URL", "ms", None, None),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Hold the values of one figure, one for each run, or why there are none."""
+
+    figure: Figure
+    values: tuple[float, ...] = ()
+    failure: str | None = None
+
+    @property
+    def median(self) -> float | None:
+        """Return the median, None without values."""
+        return median(self.values) if self.values else None
+
+    @property
+    def verdict(self) -> str:
+        """Say whether the aim is met."""
+        if self.median is None:
+            return "failed"
+        if self.figure.aim is None:
+            return ""
+        return "yes" if self.median <= self.figure.aim else "no"
+
+    def to_json(self) -> dict[str, object]:
+        """Return what `--json` prints for it."""
+        figure = self.figure
+        return {
+            "key": figure.key,
+            "what": figure.what,
+            "unit": figure.unit,
+            "desktop": figure.desktop,
+            "aim": figure.aim,
+            "median": self.median,
+            "min": min(self.values, default=None),
+            "max": max(self.values, default=None),
+            "runs": len(self.values),
+            "failure": self.failure,
+        }
+
+
+def number(value: float | None, unit: str) -> str:
+    """Write a value with as many digits as mean something."""
+    if value is None:
+        return "-"
+    if unit == "ms" and value >= 1000:
+        return f"{value / 1000:.2f} s"
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2
+    return f"{value:.{digits}f} {unit}"
+
+
+def table(rows: list[Measured]) -> list[str]:
+    """Lay the figures out in Markdown, so that the README can have them as they are."""
+    cells = [["", "desktop", "pinoctl", "lowest to highest", "aim", "met"]]
+    for row in rows:
+        unit = row.figure.unit
+        span = f"{number(min(row.values), unit)} to {number(max(row.values), unit)}" if row.values else f"{row.failure}"
+        cells.append(
+            [
+                row.figure.what,
+                number(row.figure.desktop, unit),
+                number(row.median, unit),
+                span,
+                number(row.figure.aim, unit),
+                row.verdict,
+            ]
+        )
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in cells
+    ]
+    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]

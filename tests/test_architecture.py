@@ -1,0 +1,213 @@
+"""The shape of the code: which way imports point, who may start processes, how long a module may be."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import graphlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "orchestrator"
+
+# package → what it may import from this project besides itself; from the command line to the engine, never back
+MAY_IMPORT: dict[str, set[str]] = {
+    "engine": set(),
+    "hosts": {"engine"},
+    "places": {"engine"},
+    "launcher": {"engine", "places"},
+    "catalog": {"engine", "launcher"},
+    "agent": {"engine", "places", "launcher"},
+    "state": {"engine", "places", "launcher"},
+    "commands": {"engine", "hosts", "places", "launcher", "catalog", "agent", "state"},
+    "cli": {"engine", "commands"},
+}
+
+# the modules that start processes or replace their own
+MAY_START_PROCESSES = {
+    "orchestrator/engine/shell/spawner.py",
+}
+
+STARTS = {
+    "subprocess": {"run", "Popen", "call", "check_call", "check_output", "getoutput", "getstatusoutput"},
+    "asyncio": {"create_subprocess_exec", "create_subprocess_shell"},
+    "os": {
+        "system",
+        "popen",
+        "fork",
+        "forkpty",
+        "posix_spawn",
+        "posix_spawnp",
+        "execv",
+        "execve",
+        "execvp",
+        "execvpe",
+        "execl",
+        "execle",
+        "execlp",
+        "spawnv",
+        "spawnve",
+        "spawnvp",
+        "spawnl",
+        "spawnlp",
+    },
+    "pty": {"fork", "spawn"},
+    "multiprocessing": {"Process", "Pool", "get_context"},
+}
+
+
+def modules() -> list[Path]:
+    return [ROOT / "cli.py", *sorted(PACKAGE.rglob("*.py"))]
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"), str(path))
+
+
+def part_of(module: str) -> str | None:
+    """Return which of our packages a dotted name belongs to, None for anybody else's."""
+    first, _, rest = module.partition(".")
+    if first == "cli":
+        return "cli"
+    if first != "orchestrator":
+        return None
+    return rest.partition(".")[0] or "orchestrator"
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line and dotted name of every import in a module, those inside functions and `if TYPE_CHECKING` too."""
+    package = name_of(path).removesuffix(".py").removesuffix("/__init__").split("/")
+    if path.name != "__init__.py":
+        package = package[:-1]
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            source = ".".join(filter(None, [base, node.module]))
+            for alias in node.names:
+                yield node.lineno, f"{source}.{alias.name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_imports_point_one_way(path):
+    own = part_of(name_of(path).removesuffix(".py").replace("/", "."))
+    if path == PACKAGE / "__init__.py":
+        allowed: set[str] = set()
+    else:
+        assert own in MAY_IMPORT, f"say in this test what `{own}` may import"
+        allowed = MAY_IMPORT[own] | {own}
+    wrong = [
+        f"{name_of(path)}:{line} imports {module}"
+        for line, module in imported(path)
+        if (part := part_of(module)) is not None and part not in allowed and module != "orchestrator.__version__"
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_import_check_sees_imports_inside_functions_and_relative_ones(tmp_path, monkeypatch):
+    inner = tmp_path / "orchestrator" / "engine" / "methods"
+    inner.mkdir(parents=True)
+    module = inner / "bad.py"
+    module.write_text(
+        "def f():\n"
+        "    from orchestrator.commands import output\n"
+        "    from ...agent import journal\n"
+        "    import orchestrator.state\n"
+    )
+    monkeypatch.setattr("tests.test_architecture.ROOT", tmp_path)
+    found = {part_of(name) for _, name in imported(module)}
+    assert found == {"commands", "agent", "state"}
+
+
+def test_no_two_packages_may_import_each_other():
+    assert list(graphlib.TopologicalSorter(MAY_IMPORT).static_order())  # raises CycleError
+
+
+def test_every_package_is_in_the_table():
+    packages = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert packages <= set(MAY_IMPORT)
+
+
+def called(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line and name of every process-starting function that a module refers to."""
+    known = {f"{module}.{name}" for module, names in STARTS.items() for name in names}
+    aliases = {
+        alias.asname or alias.name: alias.name
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            name = f"{aliases.get(node.value.id, node.value.id)}.{node.attr}"
+            if name in known and node.value.id in aliases:
+                yield node.lineno, name
+        elif isinstance(node, ast.ImportFrom):
+            yield from (
+                (node.lineno, f"{node.module}.{alias.name}")
+                for alias in node.names
+                if f"{node.module}.{alias.name}" in known
+            )
+
+
+def test_only_these_modules_start_processes():
+    found = {name_of(path): list(called(path)) for path in modules()}
+    starting = {name for name, calls in found.items() if calls}
+    new = [f"{name}:{line} {call}" for name in sorted(starting - MAY_START_PROCESSES) for line, call in found[name]]
+    assert not new, "start processes through one of the modules in MAY_START_PROCESSES:\n" + "\n".join(new)
+    assert not (unused := MAY_START_PROCESSES - starting), f"no longer start processes: {unused}"
+
+
+def test_no_command_goes_through_a_shell():
+    """Commands of ours are lists of arguments: nothing that a launcher or a server says is ever parsed by a shell."""
+    wrong = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in modules()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call)
+        and any(
+            word.arg == "shell" and not (isinstance(word.value, ast.Constant) and not word.value.value)
+            for word in node.keywords
+        )
+        and ast.unparse(node.func).rpartition(".")[2] in STARTS["subprocess"]
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("path", [*modules(), *sorted(PACKAGE.rglob("sidecar/*.js"))], ids=name_of)
+def test_modules_are_short(path):
+    lines = len(path.read_text("utf-8").splitlines())
+    assert lines <= 500, f"{name_of(path)} has {lines} lines: split it"
+
+
+def test_no_module_is_called_utils():
+    assert not [name_of(path) for path in modules() if path.stem in {"utils", "util", "helpers", "common", "misc"}]
+
+
+def test_every_module_says_what_is_in_it():
+    assert not [name_of(path) for path in modules() if not ast.get_docstring(tree(path))]
+
+
+def test_every_suppression_has_a_reason():
+    """A suppression says why on the same line; a run of equal ones may say it once, on the first."""
+    bare = re.compile(r"#\s*((?:noqa|type:\s*ignore)[^#]*?)\s*$")
+    wrong = []
+    for path in modules():
+        before = ""
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            found = bare.search(line)
+            if found and f"# {found[1]}" not in before:
+                wrong.append(f"{name_of(path)}:{number}: {line.strip()}")
+            before = line
+    assert not wrong, "\n".join(wrong)
