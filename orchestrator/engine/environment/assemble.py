@@ -117,6 +117,7 @@ def base_layer(
     env = inherited(process, exists)
     if facts.system_certs:
         env.setdefault("UV_SYSTEM_CERTS", "1")
+        env.setdefault("UV_NATIVE_TLS", env["UV_SYSTEM_CERTS"])  # its name before uv 0.11
     if facts.visible_devices is not None:
         env["CUDA_VISIBLE_DEVICES"] = facts.visible_devices
     env |= {

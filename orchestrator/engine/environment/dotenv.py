@@ -38,8 +38,9 @@ def decode(data: bytes) -> str:
 def parse(text: str) -> dict[str, str]:
     r"""Read dotenv text; the last definition of a name wins, nothing is interpolated (spec 9.4).
 
-    `KEY=VAL`, `KEY: VAL` and `export KEY=VAL` are taken, values may stand in single, double or back quotes and then
-    span lines, ` #` starts a comment outside quotes, `\n` and `\r` are expanded in double quotes. Other lines are ignored.
+    `KEY=VAL`, `KEY: VAL` and `export KEY=VAL` are taken. Values may stand in single, double or back quotes and then
+    span lines; ` #` starts a comment outside quotes; `\n` and `\r` are expanded in double quotes. Other lines are
+    ignored.
     """
     values: dict[str, str] = {}
     for found in _ASSIGNMENT.finditer(_LINE_END.sub("\n", text)):
