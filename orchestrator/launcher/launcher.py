@@ -39,16 +39,16 @@ def read_launcher(
 ) -> Launcher:
     """Read what `Sidecar.menu` returned for an app; None where it could not be evaluated.
 
-    `evaluated` has `root` ("" or "pinokio"), `metadata` (merged) and `menu` (raw items), as attributes or keys.
-    `running` tells of a path below the launcher's folder whether that script runs. Without a usable menu the choice
-    rests on the files alone.
+    `evaluated` has `root` ("" or "pinokio"), `meta` (merged) and `items`, as attributes or as keys of its JSON.
+    `running` tells of a path below the launcher's folder whether that script runs; only menus that the sidecar did not
+    resolve need it. Without a usable menu the choice rests on the files alone.
     """
     root = _part(evaluated, "root")
     if not isinstance(root, str):
         root = launcher_root(app) or ""
     folder = app / root
-    metadata = _part(evaluated, "metadata")
-    menu = read_menu(_part(evaluated, "menu"), app=app.name, root=root, running=running)
+    metadata = _part(evaluated, "meta")
+    menu = read_menu(_part(evaluated, "items"), app=app.name, root=root, running=running)
     return Launcher(
         app=app,
         folder=folder,

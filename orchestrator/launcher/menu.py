@@ -148,6 +148,8 @@ def _href(entry: Mapping[str, Any], href: str, prefix: str) -> tuple[Kind, str |
     shows = SHOWS_FILE & query.keys() or query.get("mode") == "source" or parts.fragment
     if shows or _true(entry.get("fs")) or _true(entry.get("command")) or not re.search(r"\.(js|json)$", path):
         return "file", None, {}
+    if isinstance(entry.get("query"), Mapping):  # resolved by the sidecar
+        return "script", path, _strings(entry["query"])
     params = entry.get("params")
     return "script", path, {**query, **(_strings(params) if isinstance(params, Mapping) else {})}
 
@@ -174,9 +176,11 @@ def _string(value: Any) -> str:
 def _label(entry: Mapping[str, Any], running: Callable[[str], bool]) -> str | None:
     """Return the label without HTML, or None for an old-style item that shows nothing in this state."""
     when = entry.get("when")
-    if isinstance(when, str) and ("on" in entry or "off" in entry):
+    if isinstance(when, str) and ("on" in entry or "off" in entry) and "link" not in entry:
         label = entry.get("on" if running(posixpath.normpath(urlsplit(when).path)) else "off")
         return _plain(label) if isinstance(label, str) and label else None
+    if isinstance(when, str) and "link" in entry and not (entry.get("text") or entry.get("html")):
+        return None  # the sidecar chose between `on` and `off`, and there was nothing to show
     for key in ("text", "html"):
         if isinstance(entry.get(key), str) and entry[key].strip():
             return _plain(entry[key])

@@ -48,6 +48,7 @@ class Snapshot:
     linked: dict[str, tuple[int, int]] = field(default_factory=dict)
     copied: int = 0
     skipped: tuple[str, ...] = ()
+    home: Home | None = None
 
 
 class Snapshots:
@@ -80,6 +81,7 @@ class Snapshots:
             linked=taker.linked,
             copied=taker.copied,
             skipped=tuple(sorted(taker.skipped)),
+            home=self.home,
         )
         self._fault("take: tree complete")
         _write(new / "info.json", _to_json(snapshot))
@@ -91,9 +93,10 @@ class Snapshots:
         """Return the snapshot of an app, or None."""
         self._tidy(name)
         try:
-            return _from_json(json.loads((self._at(name) / "info.json").read_text(encoding="utf-8")))
+            content = json.loads((self._at(name) / "info.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
+        return _from_json(content, self.home)
 
     def interrupted(self, name: str) -> bool:
         """Tell whether a restore began and did not end; the app is incomplete until it is called again."""
@@ -152,6 +155,27 @@ class Snapshots:
         if (self._new(name) / "info.json").exists():
             self._publish(name)
         remove_tree(self._new(name))
+
+
+def take(home: Home, name: str) -> Snapshot:
+    """Take a snapshot of an app; see `Snapshots.take`."""
+    return Snapshots(home).take(name)
+
+
+def restore(snapshot: Snapshot) -> tuple[str, ...]:
+    """Put a snapshot back; see `Snapshots.restore`."""
+    return _snapshots_of(snapshot).restore(snapshot.name)
+
+
+def discard(snapshot: Snapshot) -> bool:
+    """Throw a snapshot away; see `Snapshots.discard`."""
+    return _snapshots_of(snapshot).discard(snapshot.name)
+
+
+def _snapshots_of(snapshot: Snapshot) -> Snapshots:
+    if snapshot.home is None:
+        raise PinoctlError(f"the snapshot of `{snapshot.name}` belongs to no home", hint="take it with `take`")
+    return Snapshots(snapshot.home)
 
 
 class _Taker:
@@ -225,7 +249,7 @@ def _to_json(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _from_json(content: dict[str, Any]) -> Snapshot:
+def _from_json(content: dict[str, Any], home: Home) -> Snapshot:
     return Snapshot(
         name=content["name"],
         source=Path(content["source"]),
@@ -234,4 +258,5 @@ def _from_json(content: dict[str, Any]) -> Snapshot:
         linked={path: (size, mtime) for path, (size, mtime) in content["linked"].items()},
         copied=content["copied"],
         skipped=tuple(content["skipped"]),
+        home=home,
     )

@@ -47,7 +47,7 @@ MIGRATIONS = (
     ) WITHOUT ROWID
     """,
 )
-BROKEN = re.compile(r"not a database|malformed|no such (table|column)|has no column|file is encrypted|corrupt|already exists")
+BROKEN = re.compile(r"not a database|malformed|no such (table|column)|has no column|corrupt|already exists")
 UNWRITABLE = re.compile(r"readonly|unable to open|disk i/o error|disk is full", re.IGNORECASE)
 
 

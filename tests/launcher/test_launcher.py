@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from orchestrator.engine.hardware import HardwareProfile
+from orchestrator.engine.javascript import MenuState, Sidecar, SidecarConfig
 from orchestrator.launcher.launcher import read_launcher
 from orchestrator.launcher.metadata import launcher_folder, launcher_root, merge, read_metadata
 
@@ -48,7 +50,7 @@ def test_a_launcher_below_its_app(tmp_path):
     for name in ("pinokio.js", "install.js", "start.js"):
         (folder / name).write_text("")
     menu = [{"text": "Install", "href": "/api/demo/pinokio/install.js", "default": True}]
-    launcher = read_launcher({"root": "pinokio", "metadata": {"title": "Demo"}, "menu": menu}, tmp_path / "demo")
+    launcher = read_launcher({"root": "pinokio", "meta": {"title": "Demo"}, "items": menu}, tmp_path / "demo")
     assert launcher.metadata.title == "Demo"
     assert launcher.scripts.stage == "install"
     assert launcher.scripts.install is not None
@@ -57,8 +59,57 @@ def test_a_launcher_below_its_app(tmp_path):
 
 def test_objects_and_failures_of_the_evaluation(tmp_path):
     (tmp_path / "start.js").write_text("")
-    result = SimpleNamespace(root="", metadata={"title": "x"}, menu=[{"text": "Start", "href": "start.js"}])
+    result = SimpleNamespace(root="", meta={"title": "x"}, items=[{"text": "Start", "href": "start.js"}])
     assert read_launcher(result, tmp_path).scripts.stage == "start"
     failed = read_launcher(None, tmp_path)
     assert failed.scripts.start is not None
     assert failed.scripts.stage == "unknown"
+
+
+MENU = """
+module.exports = {
+  title: "Demo",
+  menu: async (kernel, info) => {
+    const install = { default: true, text: "Install", href: "install.js", params: { fast: true, n: 1 } }
+    const open = { default: true, text: "Open", href: info.local("start.js").url }
+    if (!info.exists("env")) return [install]
+    if (info.running("start.js") && open.href) return [open, { text: "Terminal", href: "start.js" }]
+    return [
+      { when: "start.js", on: "Running", href: "start.js?live=1" },
+      { when: "start.js", off: "<i></i> Start", href: "start.js?mode=fast" },
+      { text: "Models", menu: [{ text: "Get one", href: "download-one.js" }] },
+      { text: "Reset", href: "reset.js", confirm: "Sure?" },
+    ]
+  },
+}
+"""
+
+
+@pytest.mark.parametrize("root", ["", "pinokio"])
+async def test_the_life_of_an_app_through_the_sidecar(tmp_path, root):
+    app = tmp_path / "api" / "demo"
+    folder = app / root
+    folder.mkdir(parents=True)
+    (folder / "pinokio.js").write_text(MENU)
+    for name in ("install.js", "start.js"):
+        (folder / name).write_text("module.exports = {run: []}")
+    start = str(folder / "start.js")
+    sidecar = await Sidecar.start(SidecarConfig(str(tmp_path), HardwareProfile(), {}))
+    try:
+        fresh = read_launcher(await sidecar.menu(str(app), state=MenuState()), app)
+        (folder / "env").mkdir()
+        idle = read_launcher(await sidecar.menu(str(app), state=MenuState()), app)
+        state = MenuState(running={start: True}, local={start: {"url": "http://127.0.0.1:1"}})
+        running = read_launcher(await sidecar.menu(str(app), state=state), app)
+        starting = read_launcher(await sidecar.menu(str(app), state=MenuState(running={start: True})), app)
+    finally:
+        await sidecar.close()
+    assert (fresh.metadata.title, fresh.folder, fresh.scripts.stage) == ("Demo", folder, "install")
+    assert fresh.scripts.install is not None
+    assert fresh.scripts.install.args == {"fast": "true", "n": "1"}
+    assert [item.text for item in idle.menu.items] == ["Start", "Models", "Get one", "Reset"]
+    assert idle.scripts.start is not None
+    assert (idle.scripts.stage, idle.scripts.start.args) == ("start", {"mode": "fast"})
+    assert [each.path for each in idle.scripts.others] == ["download-one.js"]
+    assert (running.scripts.stage, running.menu.url) == ("running", "http://127.0.0.1:1")
+    assert starting.menu.items[0].text == "Running"

@@ -58,7 +58,8 @@ def test_params_become_strings():
     params = {"a": 1, "b": True, "c": None, "d": {"x": 1}, "e": [1, None, "y"], "f": 1.5, "g": 2.0, "h": "text"}
     item = only({"text": "x", "href": "start.js?z=0&h=query", "params": params})
     assert item.args == {
-        "z": "0", "a": "1", "b": "true", "c": "null", "d": "[object Object]", "e": "1,,y", "f": "1.5", "g": "2", "h": "text",
+        "z": "0", "a": "1", "b": "true", "c": "null", "d": "[object Object]",
+        "e": "1,,y", "f": "1.5", "g": "2", "h": "text",
     }  # fmt: skip
 
 
@@ -109,12 +110,8 @@ def test_labels(entry, text):
 
 
 def test_nested_menus_are_flattened_in_order():
-    menu = read_menu(
-        [
-            {"text": "Models", "menu": [{"text": "A", "href": "a.js"}, {"text": "More", "menu": [{"text": "B", "href": "b.js"}]}]},
-            {"text": "C", "href": "c.js"},
-        ]
-    )  # fmt: skip
+    more = {"text": "More", "menu": [{"text": "B", "href": "b.js"}]}
+    menu = read_menu([{"text": "Models", "menu": [{"text": "A", "href": "a.js"}, more]}, {"text": "C", "href": "c.js"}])
     assert [(item.text, item.depth, item.under) for item in menu.items] == [
         ("Models", 0, ()), ("A", 1, ("Models",)), ("More", 1, ("Models",)), ("B", 2, ("Models", "More")), ("C", 0, ()),
     ]  # fmt: skip

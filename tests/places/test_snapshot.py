@@ -13,6 +13,7 @@ import pytest
 
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.engine.home import Home
+from orchestrator.places import snapshot
 from orchestrator.places.copying import SMALL, must_copy
 from orchestrator.places.snapshot import Snapshots
 
@@ -105,6 +106,17 @@ def test_restore_puts_everything_back(home, app):
     assert not snapshots.discard("demo")
     assert list(snapshots.folder.iterdir()) == []
     assert picture(app) == before
+
+
+def test_the_three_functions(home, app):
+    before = picture(app)
+    saved = snapshot.take(home, "demo")
+    update(app)
+    assert snapshot.restore(saved) == ()
+    assert picture(app) == before
+    assert snapshot.discard(saved)
+    with pytest.raises(PinoctlError, match="no snapshot"):
+        snapshot.restore(saved)
 
 
 def test_an_app_that_was_deleted_comes_back(home, app):
