@@ -18,8 +18,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def home_option(function: Function) -> Function:
     """Add `--home`."""
-    return click.option("--home", type=click.Path(path_type=Path), metavar="DIR", envvar="PINOCTL_HOME",
-                        help="Where everything lives, also PINOKIO_HOME  [default: PINOCTL_HOME, else ~/pinokio]")(function)
+    return click.option(
+        "--home",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        envvar="PINOCTL_HOME",
+        help="Where everything lives, also PINOKIO_HOME  [default: PINOCTL_HOME, else ~/pinokio]",
+    )(function)
 
 
 def json_option(function: Function) -> Function:
@@ -27,15 +32,32 @@ def json_option(function: Function) -> Function:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")(function)
 
 
+def quiet_option(function: Function) -> Function:
+    """Add `--quiet`."""
+    return click.option("-q", "--quiet", is_flag=True, help="Show only warnings, questions and errors.")(function)
+
+
+def yes_option(function: Function) -> Function:
+    """Add `--yes`."""
+    return click.option("-y", "--yes", is_flag=True, help="Do not ask whether you are sure.")(function)
+
+
 def answer_options(function: Function) -> Function:
     """Add `--answer` and `--answers`."""
-    function = click.option("--answer", multiple=True, metavar="KEY=VALUE", help="Answer one question of the script; may be repeated.")(function)
-    return click.option("--answers", metavar="FILE|JSON", help="Answers: an object by key, or an array with one object per `input` step.")(function)
+    function = click.option(
+        "--answer", multiple=True, metavar="KEY=VALUE", help="Answer one question of the script; may be repeated."
+    )(function)
+    return click.option(
+        "--answers",
+        metavar="FILE|JSON",
+        help="Answers: an object by key, or an array with one object per `input` step.",
+    )(function)
 
 
 def home_of(given: Path | None) -> Home:
     """Return the home to work in: what was given, else the machine's default."""
     from orchestrator.hosts.homes import default_home  # noqa: PLC0415  # not needed where a home is given
+
     path = given or default_home(os.environ, lambda candidate: Path(candidate).exists())
     return Home(Path(os.path.abspath(path.expanduser())))  # noqa: PTH100  # resolve() would follow links
 
@@ -43,11 +65,14 @@ def home_of(given: Path | None) -> Home:
 def parse_args(text: str | None) -> Any:
     """Read `--args`: a JSON object (or null), UNDEFINED when the option was not given."""
     from orchestrator.engine.values import UNDEFINED  # noqa: PLC0415
+
     if text is None:
         return UNDEFINED
     value = parse_json(text, "--args")
     if value is not None and not isinstance(value, dict):
-        raise BadInputError(f"`--args` must be a JSON object, got {text}", hint="for example `--args '{\"model\": \"small\"}'`")
+        raise BadInputError(
+            f"`--args` must be a JSON object, got {text}", hint='for example `--args \'{"model": "small"}\'`'
+        )
     return value
 
 
@@ -56,7 +81,9 @@ def parse_json(text: str, option: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise BadInputError(f"`{option}` is not valid JSON: {error}", hint="quote it for the shell, as in '{\"key\": \"value\"}'") from error
+        raise BadInputError(
+            f"`{option}` is not valid JSON: {error}", hint='quote it for the shell, as in \'{"key": "value"}\''
+        ) from error
 
 
 def parse_answers(text: str | None) -> Any:
@@ -70,6 +97,26 @@ def parse_answers(text: str | None) -> Any:
             given = parse_json(Path(text).read_text("utf-8"), "--answers")
         except (OSError, UnicodeDecodeError) as error:
             raise BadInputError(f"the answers file `{text}` cannot be read: {error}") from error
-    if not isinstance(given, (dict, list)) or (isinstance(given, list) and not all(isinstance(item, dict) for item in given)):
+    if not isinstance(given, (dict, list)) or (
+        isinstance(given, list) and not all(isinstance(item, dict) for item in given)
+    ):
         raise BadInputError("`--answers` must be an object by key, or an array with one object per `input` step")
     return given
+
+
+def given_answers(text: str | None, pairs: tuple[str, ...]) -> tuple[Any, dict[str, Any] | None]:
+    """Read `--answers` and `--answer` as an agent takes them; a key given more than once gets an array, None means none."""
+    document = parse_answers(text)
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not key:
+            raise BadInputError(
+                f"`--answer` needs KEY=VALUE, got `{key or pair}`", hint="for example `--answer model=small`"
+            )
+        if key in found:
+            before = found[key]
+            found[key] = [*(before if isinstance(before, list) else [before]), value]
+        else:
+            found[key] = value
+    return document, found or None

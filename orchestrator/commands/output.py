@@ -48,12 +48,18 @@ def as_json(value: Any) -> None:
 def report(error: PinoctlError | str) -> None:
     """Print an error, and its hint on a line of its own."""
     say(f"{paint('error:', 'red', sys.stderr)} {error}")
-    hint = getattr(error, "hint", None)
-    if hint:
-        say(f"{paint('hint:', 'blue', sys.stderr)} {hint}")
+    hint(getattr(error, "hint", None))
 
 
-_CONTROL = {number: " " for number in (*range(32), *range(127, 160), 0x2028, 0x2029)} | dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+def hint(text: str | None) -> None:
+    """Print what to do next, if there is something."""
+    if text:
+        say(f"{paint('hint:', 'blue', sys.stderr)} {text}")
+
+
+_CONTROL = {number: " " for number in (*range(32), *range(127, 160), 0x2028, 0x2029)} | dict.fromkeys(
+    (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+)
 
 
 def clean(text: str) -> str:

@@ -1,0 +1,152 @@
+"""What is true of the apps of a home right now, and the index put right by it: folders, agents, and what agents left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.agent.files import AgentFiles, read_json
+from orchestrator.agent.spawn import find
+from orchestrator.commands.apps import link_target
+from orchestrator.engine.errors import PinoctlError
+from orchestrator.launcher.names import installed, same_name, valid_name
+from orchestrator.state.app_state import AppState, Phase, render
+from orchestrator.state.library import Library
+from orchestrator.state.rows import AppRow, Fact, reconcile
+
+if TYPE_CHECKING:
+    from orchestrator.engine.home import Home
+
+PATIENCE: Final = 2.0
+"""Seconds that an agent gets to answer; one that does not is shown by what it wrote last."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Hold one app as `status` shows it: its row in the index, and what its agent says (`{}` without one)."""
+
+    row: AppRow
+    log: str
+    live: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def state(self) -> str:
+        """The state in the words that every output uses."""
+        return render(self.row.state)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `status --json` prints of an app."""
+        row, state = self.row, self.row.state
+        return {
+            "app": row.name, "state": self.state, "phase": state.phase.value, "step": state.step, "steps": state.steps,
+            "reason": state.reason or None, "url": row.url, "place": row.place, "origin": row.origin, "ref": row.ref, "path": row.path,
+            "log": self.log, "pid": row.agent_pid, "since": row.agent_started,
+            **{key: self.live.get(key, empty) for key, empty in _LIVE.items()},
+        }  # fmt: skip
+
+
+_LIVE: Final[dict[str, Any]] = {
+    "running": [],
+    "ports": [],
+    "usage": {},
+    "restarts": 0,
+    "questions": [],
+    "failed_children": [],
+}
+
+
+def state_of(said: Mapping[str, Any]) -> AppState | None:
+    """Read a state as agents report and store it, None when it is none of ours."""
+    try:
+        phase = Phase(said.get("word"))
+    except ValueError:
+        return None
+    step, steps, reason = said.get("step"), said.get("steps"), said.get("reason")
+    return AppState(
+        phase,
+        step if isinstance(step, int) else None,
+        steps if isinstance(steps, int) else None,
+        reason=reason if isinstance(reason, str) else "",
+    )
+
+
+def known_apps(home: Home) -> list[str]:
+    """List the apps of a home: the folders, and whatever still has an agent though its folder is gone."""
+    names = installed(home)
+    with contextlib.suppress(OSError):
+        for entry in os.listdir(home.run):  # noqa: PTH208  # names are all that is needed
+            name, ending = os.path.splitext(entry)  # noqa: PTH122  # a name, not a path
+            if ending == ".sock" and valid_name(name) and not any(same_name(name, other) for other in names):
+                names.append(name)
+    return names
+
+
+def survey(home: Home, names: Iterable[str] | None = None) -> list[View]:
+    """Return the apps with the index reconciled; all of them are reconciled, `names` says which are returned.
+
+    An index that cannot be written is only left out. Its loss costs nothing but the times in it.
+    """
+    live = {name: ask_agent(home, name) for name in known_apps(home)}
+    facts = [_fact(home, name, said) for name, said in live.items() if said or os.path.lexists(home.app(name))]
+    try:
+        with Library(home.library, facts=lambda: [_with_origin(home, fact) for fact in facts]) as library:
+            old = {row.name for row in library.all()}
+            rows = library.reconcile([fact if fact.name in old else _with_origin(home, fact) for fact in facts])
+    except (PinoctlError, OSError):
+        rows = list(reconcile((), [_with_origin(home, fact) for fact in facts], now=0.0).rows)
+    wanted = None if names is None else {name.casefold() for name in names}
+    return [
+        View(row, str(AgentFiles(home, row.name).terminal), live.get(row.name) or {})
+        for row in rows
+        if wanted is None or row.name.casefold() in wanted
+    ]
+
+
+def ask_agent(home: Home, name: str) -> dict[str, Any] | None:
+    """Return what an app's agent says, None without one, `{}` from one that does not answer in time."""
+    try:
+        client = find(home, name, timeout=PATIENCE)
+        if client is None:
+            return None
+        with client:
+            return client.status()
+    except (PinoctlError, OSError):
+        return {}
+
+
+def _fact(home: Home, name: str, said: dict[str, Any] | None) -> Fact:
+    stored = read_json(AgentFiles(home, name).state)
+    stored = stored if isinstance(stored, dict) else {}
+    source = said or stored
+    state = state_of(source)
+    folder = home.app(name)
+    if not folder.is_dir():
+        gone = f"its folder `{link_target(folder)}` is gone"
+        return Fact(
+            name,
+            str(folder),
+            state=AppState(Phase.FAILED, reason=gone),
+            alive=said is not None,
+            agent_pid=(said or {}).get("pid"),
+        )
+    return Fact(
+        name, str(folder), place="host", state=state, alive=said is not None, url=source.get("url"),
+        agent_pid=source.get("pid") if said is not None else None, agent_started=(said or {}).get("since"),
+    )  # fmt: skip
+
+
+def _with_origin(home: Home, fact: Fact) -> Fact:
+    """Look up where an app came from, which takes git and so is done once per app."""
+    from dataclasses import replace  # noqa: PLC0415  # rarely needed
+
+    from orchestrator.launcher import git  # noqa: PLC0415  # as above
+    from orchestrator.launcher.target import hide_secrets  # noqa: PLC0415
+
+    folder = home.app(fact.name)
+    if not folder.is_dir():
+        return fact
+    remote = git.remote_of(folder)
+    return replace(fact, origin=hide_secrets(remote) if remote else None, ref=git.ref_of(folder))

@@ -1,0 +1,157 @@
+"""One command's conversation with an app's agent: work asked for, progress shown, questions put to the person, Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.agent.client import AgentGoneError, Client, Dropped, Event, Listener, Message, Output
+from orchestrator.agent.protocol import AgentError
+from orchestrator.agent.spawn import find, spawn
+from orchestrator.commands import ask
+from orchestrator.commands.overview import state_of
+from orchestrator.commands.progress import Progress
+from orchestrator.engine.errors import BadInputError, PinoctlError
+from orchestrator.state.app_state import AppState, Phase
+
+if TYPE_CHECKING:
+    from orchestrator.engine.home import Home
+
+Work = Callable[[Client, Listener], dict[str, Any]]
+BAD_INPUT = frozenset({"BadInputError"})
+
+
+@dataclass
+class Session:
+    """Talk to the agent of one app, started if there is none; use as a context manager.
+
+    Questions that scripts ask are put to the person where there is one: over a connection of their own, so that the
+    output which arrives meanwhile waits in the first.
+    """
+
+    home: Home
+    app: str
+    quiet: bool = False
+    client: Client = field(init=False)
+    progress: Progress = field(init=False)
+    _asking: Client | None = field(init=False, default=None)
+
+    def __enter__(self) -> Session:
+        self.progress = Progress(self.app, quiet=self.quiet)
+        self.client = spawn(self.home, self.app)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.client.close()
+        if self._asking is not None:
+            self._asking.close()
+
+    def state(self) -> AppState:
+        """Return the app's state now."""
+        return state_of(self.client.status()) or AppState()
+
+    def busy(self) -> bool:
+        """Tell whether somebody else's command is installing or starting the app at this moment."""
+        return self.state().phase in {Phase.INSTALLING, Phase.STARTING}
+
+    def do(self, work: Work) -> dict[str, Any]:
+        """Ask for a piece of work and show what happens until it is done; raises PinoctlError with the app's name in its hint."""
+        try:
+            self._attach()
+            return work(self.client, self._listen)
+        except AgentError as error:
+            hint = advice(error.hint, self.app)
+            if error.kind in BAD_INPUT:
+                raise BadInputError(str(error), hint=hint) from error
+            raise PinoctlError(str(error), hint=hint) from error
+        except AgentGoneError as error:
+            raise PinoctlError(
+                f"the agent of `{self.app}` ended before it was done",
+                hint=f"`pinoctl up {self.app}` goes on from the last finished step, `pinoctl logs {self.app}` shows what happened",
+            ) from error
+        finally:
+            self.progress.fresh_line()
+
+    def _attach(self) -> None:
+        if self._asking is None and ask.can_ask():
+            self._asking = find(self.home, self.app)
+            for waiting in self._asking.attach() if self._asking is not None else ():
+                self._ask(waiting)
+
+    def _listen(self, message: Message) -> None:
+        if isinstance(message, Output):
+            self.progress.take({"output": message.text})
+        elif isinstance(message, Dropped):
+            self.progress.take({"dropped": message.messages})
+        elif isinstance(message, Event):
+            if message.kind == "question" and self._asking is not None:
+                self._ask(message.data)
+            else:
+                self.progress.take({"event": message.kind, "data": message.data})
+
+    def _ask(self, waiting: Mapping[str, Any]) -> None:
+        self.progress.fresh_line()
+        form = waiting.get("form")
+        answers = ask.ask_person(form if isinstance(form, Mapping) else {})
+        if self._asking is None:
+            return
+        with contextlib.suppress(AgentError):  # somebody else was quicker, or the script was stopped meanwhile
+            self._asking.answer(str(waiting.get("id")), answers or {})
+
+
+def advice(hint: str | None, app: str) -> str | None:
+    """Return a hint with the app's name in the commands that it shows."""
+    return re.sub(r"(`pinoctl \w+ )APP\b", lambda found: found[1] + app, hint) if hint else None
+
+
+def stop_agent(home: Home, app: str, *, patience: float = 15.0) -> bool:
+    """Stop an app and end its agent, and wait until that is gone; False when there was none.
+
+    An agent that does not answer is killed, if it is for certain the process that its journal names; its shells die
+    with it.
+    """
+    try:
+        client = find(home, app)
+        if client is None:
+            return False
+        with client:
+            pid = client.about.get("pid")
+            client.down()
+    except AgentGoneError:
+        return _kill(home, app)
+    _await_end(pid if isinstance(pid, int) else 0, patience)
+    return True
+
+
+def _await_end(pid: int, patience: float) -> None:
+    from orchestrator.agent.proc import process  # noqa: PLC0415  # only when something is stopped
+
+    until = time.monotonic() + patience
+    while pid and (found := process(pid)) is not None and found.state != "Z" and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def _kill(home: Home, app: str) -> bool:
+    from orchestrator.agent.files import AgentFiles  # noqa: PLC0415  # only for an agent that hangs
+    from orchestrator.agent.journal import read_journal  # noqa: PLC0415
+    from orchestrator.agent.proc import boot_id, kill_verified, process  # noqa: PLC0415
+
+    files = AgentFiles(home, app)
+    starts = [
+        event
+        for event in read_journal(files.journal)
+        if event["kind"] == "agent.start" and event.get("boot") == boot_id()
+    ]
+    found = process(int(starts[-1]["pid"])) if starts else None
+    if found is None or found.started != starts[-1].get("started"):
+        return False
+    killed = bool(kill_verified([found]))
+    _await_end(found.pid, 5.0)
+    return killed

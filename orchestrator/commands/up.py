@@ -1,0 +1,247 @@
+"""`pinoctl up APP`: from a name, a git URL or a folder to a URL that answers."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.commands import output
+from orchestrator.commands.options import (
+    answer_options,
+    given_answers,
+    home_of,
+    home_option,
+    json_option,
+    parse_args,
+    quiet_option,
+)
+from orchestrator.engine.errors import BadInputError
+
+if TYPE_CHECKING:
+    from orchestrator.agent.client import Client, Listener
+    from orchestrator.commands.session import Session
+    from orchestrator.engine.home import Home
+    from orchestrator.launcher.fetch import Fetched
+
+LINES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Hold how an app is to be brought up, checked."""
+
+    args: dict[str, Any] | None = None
+    answers: Any = None
+    pairs: dict[str, Any] | None = None
+    script: str | None = None
+    from_step: int | None = None
+    fresh: bool = False
+    timeout: float | None = None
+
+
+@click.command()
+@click.argument("app")
+@click.option("--name", metavar="NAME", help="What to call the app, instead of its repository's or folder's name.")
+@click.option(
+    "--args", "arguments", metavar="JSON", help="What the start script gets as `args` and first `input`: an object."
+)
+@click.option(
+    "--script", metavar="SCRIPT", help="Which script starts the app, where it offers several; see `pinoctl menu APP`."
+)
+@click.option(
+    "--from-step", type=click.IntRange(min=1), metavar="N", help="Go on with this step of the install script, from 1."
+)
+@click.option(
+    "--fresh",
+    is_flag=True,
+    help="Forget where an unfinished or finished installation stands, and install from the first step.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="How long the app may take to get ready.",
+)
+@answer_options
+@home_option
+@json_option
+@quiet_option
+def up(
+    *,
+    app: str,
+    name: str | None,
+    arguments: str | None,
+    script: str | None,
+    from_step: int | None,
+    fresh: bool,
+    timeout: float | None,
+    answers: str | None,
+    answer: tuple[str, ...],
+    home: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Install an app if needed, start it and print its URL.
+
+    APP is a name, a git URL (`https://github.com/owner/name`, with `@ref` for a branch, tag or commit) or a folder. The
+    app goes on running; an app that is ready is left as it is. The URL is the last line on stdout, everything else is on
+    stderr. Ctrl-C while it installs stops the installation; the next `up` goes on from the last finished step.
+    """
+    if fresh and from_step is not None:
+        raise BadInputError("`--fresh` and `--from-step` exclude each other", hint="give the one that you mean")
+    given = parse_args(arguments)
+    document, pairs = given_answers(answers, answer)
+    wish = Wish(given if isinstance(given, dict) else None, document, pairs, script, from_step, fresh, timeout)
+    where = home_of(home)
+    fetched = fetched_app(where, app, name, quiet=quiet)
+    return bring_up(where, fetched.name, wish, as_json=as_json, quiet=quiet)
+
+
+def fetched_app(home: Home, text: str, name: str | None, *, quiet: bool) -> Fetched:
+    """Get the launcher on disk, and put it in the index."""
+    from orchestrator.commands.progress import Progress  # noqa: PLC0415  # `--help` does without
+    from orchestrator.launcher.fetch import fetch  # noqa: PLC0415
+    from orchestrator.launcher.names import installed  # noqa: PLC0415
+    from orchestrator.launcher.target import parse_target  # noqa: PLC0415
+
+    target = parse_target(text, cwd=Path.cwd(), known=installed(home))
+    progress = Progress(target.name, quiet=quiet)
+    fetched = fetch(
+        target, home, name=name, progress=None if quiet else lambda line: progress.line(output.clean(line), "dim")
+    )
+    if fetched.created and not quiet:
+        what = f"linked to `{fetched.source}`" if fetched.source else f"cloned from `{fetched.origin}`"
+        progress.line(f"`{fetched.name}` is {what}")
+    _remember(home, fetched)
+    return fetched
+
+
+def _remember(home: Home, fetched: Fetched) -> None:
+    from orchestrator.engine.errors import PinoctlError  # noqa: PLC0415  # see above
+    from orchestrator.state.library import Library  # noqa: PLC0415
+    from orchestrator.state.rows import AppRow  # noqa: PLC0415
+
+    with (
+        contextlib.suppress(PinoctlError, OSError),
+        Library(home.library) as library,
+    ):  # an index that is lost is rebuilt
+        if library.change(fetched.name, origin=fetched.origin, ref=fetched.ref) is None:
+            library.put(AppRow(fetched.name, str(fetched.app), origin=fetched.origin, ref=fetched.ref))
+
+
+def bring_up(home: Home, name: str, wish: Wish, *, as_json: bool, quiet: bool) -> int:
+    """Have an installed app's agent bring it up, and print how that ended; returns the exit status."""
+    from orchestrator.commands.session import Session  # noqa: PLC0415  # see above
+
+    with Session(home, name, quiet=quiet) as session:
+        joined = session.busy()
+        if joined:
+            session.progress.line(f"another command is bringing `{name}` up already; this one waits for it")
+
+        def work(client: Client, listen: Listener) -> dict[str, Any]:
+            start, args = start_script(session, wish)
+            return client.up(
+                listen=listen,
+                fresh=wish.fresh,
+                from_step=wish.from_step,
+                timeout=wish.timeout,
+                start=start,
+                args=args,
+                answers=wish.answers,
+                pairs=wish.pairs,
+            )
+
+        try:
+            result = session.do(work)
+        except KeyboardInterrupt:
+            return interrupted(home, name, joined=joined)
+        return finish(session, result, as_json=as_json)
+
+
+def start_script(session: Session, wish: Wish) -> tuple[str | None, dict[str, Any] | None]:
+    """Return the script to start and its arguments; None to leave the choice to the agent.
+
+    A script that the menu offers gets what its item gives along, below what the user gave.
+    """
+    if wish.script is None and wish.args is None:
+        return None, None
+    from orchestrator.commands.offers import read_offers  # noqa: PLC0415  # only for who chooses
+
+    offers = read_offers(session.home, session.app, session.client)
+    if wish.script is not None:
+        offered = offers.find(wish.script)
+        path, args = (offered.path, dict(offered.args)) if offered is not None else (wish.script, {})
+    else:
+        start = offers.launcher.scripts.start
+        if start is None:
+            raise BadInputError(
+                f"`{session.app}` names no start script that `--args` could go to", hint="name one with `--script`"
+            )
+        path, args = start.path, dict(start.args)
+    return path, {**args, **(wish.args or {})}
+
+
+def interrupted(home: Home, name: str, *, joined: bool) -> int:
+    """Settle an interrupted `up`: what this command began is stopped, unless the app got ready."""
+    from orchestrator.commands.overview import ask_agent, state_of  # noqa: PLC0415  # see above
+    from orchestrator.commands.session import stop_agent  # noqa: PLC0415
+    from orchestrator.state.app_state import Phase  # noqa: PLC0415
+
+    state = state_of(ask_agent(home, name) or {})
+    if state is not None and state.phase is Phase.READY:
+        output.say(f"interrupted; `{name}` is ready and goes on, `pinoctl down {name}` stops it")
+    elif joined:
+        output.say(f"interrupted; the other command goes on with `{name}`, `pinoctl down {name}` stops it")
+    else:
+        output.say(f"interrupted; stopping `{name}`")
+        stop_agent(home, name)
+        output.say(
+            f"`{name}` is stopped; `pinoctl up {name}` goes on from the last finished step, `--fresh` begins anew"
+        )
+    return 130
+
+
+def finish(session: Session, result: dict[str, Any], *, as_json: bool) -> int:
+    """Print how it ended: the URL last on stdout, or what failed and what to do about it on stderr."""
+    from orchestrator.state.app_state import render  # noqa: PLC0415  # see above
+
+    failed, children = result.get("failed"), result.get("failed_children") or []
+    if children:
+        session.progress.line(
+            f"warning: completed with failed sub-script: {', '.join(f'`{output.clean(str(child))}`' for child in children)}",
+            "yellow",
+        )
+    if failed:
+        explain(session, failed, str(result.get("log")))
+    url = None if failed else result.get("url")
+    if as_json:
+        output.as_json({
+            "app": session.app, "state": render(session.state()), "url": url, "place": result.get("place", "host"), "log": result.get("log"),
+            "failed": failed, "failed_children": children})  # fmt: skip
+    elif url:
+        output.data(str(url))
+    elif not failed:
+        session.progress.line(f"`{session.app}` is ready; it has no page")
+    return 1 if failed else 0
+
+
+def explain(session: Session, failed: dict[str, Any], log: str) -> None:
+    """Say what failed: script, step, reason, last lines, the log, and the next command."""
+    from orchestrator.commands.session import advice  # noqa: PLC0415  # see above
+
+    app = session.app
+    script, step = session.progress.script(failed) if failed.get("script") else "", failed.get("step")
+    method = f" (`{output.clean(str(failed['method']))}`)" if failed.get("method") else ""
+    place = f"{script} " + (f"step {step}{method} " if step else "") if script else ""
+    for line in (failed.get("lines") or [])[-LINES:]:
+        session.progress.line(f"  | {output.clean(str(line))}", "dim")
+    session.progress.fresh_line()
+    reason = output.clean(str(failed.get("reason")))
+    output.report(f"{place}failed: {reason}" if place else reason)
+    output.hint(advice(failed.get("hint"), app))
+    retry = f"`pinoctl up {app}` tries again" + (f" from step {step}" if step and script.startswith("install") else "")
+    output.hint(f"{retry}, `pinoctl up {app} --fresh` installs anew, `pinoctl logs {app}` shows everything (`{log}`)")
