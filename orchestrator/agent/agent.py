@@ -8,16 +8,17 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from orchestrator.agent import leftovers, proc
 from orchestrator.agent.app import LauncherApp
-from orchestrator.agent.channel import Channel
 from orchestrator.agent.condition import FAILED, INSTALLING, NOT_INSTALLED, READY, STARTING, STOPPED, Condition
 from orchestrator.agent.contracts import EngineLike, Target
 from orchestrator.agent.files import AgentFiles, read_json, write_json
 from orchestrator.agent.journal import Journal, read_journal
-from orchestrator.agent.lifecycle import Lifecycle, Record, UpOptions
+from orchestrator.agent.installing import Installing
+from orchestrator.agent.lifecycle import Lifecycle
+from orchestrator.agent.outcome import Desk, Record, UpOptions
 from orchestrator.agent.position import PositionStore
 from orchestrator.agent.probe import Probe, http_probe
 from orchestrator.agent.protocol import VERSIONS, choose_version, encode_line
@@ -25,13 +26,17 @@ from orchestrator.agent.questions import Questions
 from orchestrator.agent.ready import Readiness
 from orchestrator.agent.secrets import Redactor
 from orchestrator.agent.server import Server
+from orchestrator.agent.serving import Serving
 from orchestrator.agent.sink import AgentSink
 from orchestrator.agent.sockets import listen
 from orchestrator.agent.terminal import TerminalLog, last_lines, read_terminal
 from orchestrator.agent.watch import EVERY, Watch
 from orchestrator.engine.answers import Answers
 from orchestrator.engine.errors import BadInputError, PinoctlError
-from orchestrator.engine.home import Home
+
+if TYPE_CHECKING:
+    from orchestrator.engine.home import Home
+    from orchestrator.agent.channel import Channel
 
 IDLE = 600.0
 TIMEOUT = 1800.0
@@ -80,19 +85,9 @@ class Agent:
         self.answers = Answers()
         self.watch = Watch(clock=clock, sleep=sleep)
         self.positions = PositionStore(files.position, clock=clock)
-        self.lifecycle = Lifecycle(
-            self.app,
-            open_engine=self._open_engine,
-            positions=self.positions,
-            emit=self.sink.event,
-            readiness=self._readiness(probe),
-            probe=probe,
-            last_lines=self._last_lines,
-            store=self._store,
-            record=read_record(files),
-            clock=clock,
-            sleep=sleep,
-        )
+        desk = Desk(self.app, read_record(files), self.sink.event, self._store, self._last_lines)
+        serving = Serving(desk, readiness=self._readiness(probe), probe=probe, clock=clock, sleep=sleep)
+        self.lifecycle = Lifecycle(desk, Installing(desk, self.positions), serving, open_engine=self._open_engine)
         self.sink.on_event = self.lifecycle.event
         self.sink.on_output = self.lifecycle.output
         self._operations: dict[str, Callable[[Channel, Mapping[str, Any]], Awaitable[Any]]] = {
@@ -178,8 +173,8 @@ class Agent:
                 self.sink.event("shell.end", {"id": number, "status": None, "detached": False})
         condition = settled(self.lifecycle.condition)
         if condition != self.lifecycle.condition:
-            self.lifecycle.record.condition = condition
-            self._store(self.lifecycle.record)
+            self.lifecycle.desk.record.condition = condition
+            self._store(self.lifecycle.desk.record)
 
     def _learn_secrets(self) -> None:
         self.redactor.add_named(dict(os.environ))
@@ -292,12 +287,12 @@ class Agent:
             "log": str(self.files.terminal),
             "journal": str(self.files.journal),
             "running": running,
-            "shells": lifecycle.shells.to_json(),
+            "shells": lifecycle.serving.shells.to_json(),
             "ports": [{"pid": one.pid, "host": one.host, "port": one.port} for one in self.watch.ports],
             "usage": self.watch.report(),
-            "restarts": lifecycle.backoff.attempts,
+            "restarts": lifecycle.serving.backoff.attempts,
             "questions": self.questions.pending(),
-            "failed_children": list(lifecycle.record.failed_children),
+            "failed_children": list(lifecycle.desk.record.failed_children),
         }
 
     async def _up(self, channel: Channel, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -356,14 +351,14 @@ class Agent:
         shell, data = request.get("shell"), request.get("data")
         if not isinstance(shell, str) or not isinstance(data, str):
             raise BadInputError("`keys` needs `shell`, the id of one, and `data`, the text to type")
-        await _maybe(self._shells().type(shell, data))
+        self._shells().send_keys(shell, data)
         return True
 
     async def _resize(self, _channel: Channel, request: Mapping[str, Any]) -> bool:
         cols, rows = _whole(request, "cols"), _whole(request, "rows")
         if not cols or not rows or not 0 < cols < 10_000 or not 0 < rows < 10_000:  # noqa: PLR2004  # no terminal is larger
             raise BadInputError("`resize` needs `cols` and `rows`, each from 1 to 9999")
-        await _maybe(self._shells().resize(cols, rows))
+        self._shells().resize(cols, rows)
         return True
 
     def _shells(self) -> Any:
@@ -435,10 +430,6 @@ def _seconds(request: Mapping[str, Any], key: str) -> float | None:
     ):
         raise BadInputError(f"`{key}` is a number of seconds, got {value!r}")
     return value
-
-
-async def _maybe(value: Any) -> Any:
-    return await value if asyncio.iscoroutine(value) else value
 
 
 def _plain_json(value: Any) -> Any:

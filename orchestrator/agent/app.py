@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from orchestrator.agent.contracts import Plan, Target
 from orchestrator.engine.environment import dotenv
 from orchestrator.engine.environment.files import ensure_app_file, read_text, set_app_values
 from orchestrator.engine.errors import BadInputError, PinoctlError
-from orchestrator.engine.home import Home
+
+if TYPE_CHECKING:
+    from orchestrator.engine.home import Home
 
 SHARE_VARIABLE = "PINOKIO_SHARE_VAR"
 
@@ -56,13 +57,15 @@ class LauncherApp:
                 hint="`pinoctl up` takes a name, a git URL or a folder",
             )
         evaluated = await engine.menu(self.folder)
-        profile = getattr(engine, "profile", None)
+        if not isinstance(evaluated, Mapping):
+            evaluated = {"root": evaluated.root, "metadata": evaluated.meta, "menu": evaluated.items}
+        root = self.folder / str(evaluated.get("root") or "")
         launcher = await asyncio.to_thread(
             read_launcher,
             evaluated,
             self.folder,
-            running=lambda path: engine.running(str(self.folder / path)),
-            gpu=getattr(profile, "gpu", "none"),
+            running=lambda path: engine.running(str(root / path)),
+            gpu=getattr(getattr(engine, "profile", None), "gpu", "none"),
         )
 
         def target(script: Any) -> Target | None:
@@ -70,6 +73,7 @@ class LauncherApp:
 
         scripts = launcher.scripts
         others = [each for each in map(target, (*scripts.variants, *scripts.others)) if each is not None]
+        listed = {item.script for item in launcher.menu.scripts}
         return Plan(
             install=target(scripts.install),
             start=target(scripts.start),
@@ -77,7 +81,7 @@ class LauncherApp:
             reset=target(scripts.reset),
             others=tuple(others),
             stage=scripts.stage,
-            offers=json.dumps(getattr(launcher.menu, "items", None), default=repr),
+            lists_start=scripts.start is not None and scripts.start.path in listed,
         )
 
     def script(self, name: str) -> str:
@@ -111,18 +115,17 @@ class LauncherApp:
 
     async def save(self) -> Any:
         """Take a snapshot of the app's folder."""
-        from orchestrator.places import snapshot  # noqa: PLC0415  # only updates need it
-
-        return await asyncio.to_thread(snapshot.take, self.home, self.name)
+        return await asyncio.to_thread(self._snapshots().take, self.name)
 
     async def restore(self, saved: Any) -> None:
-        """Put a snapshot back."""
-        from orchestrator.places import snapshot  # noqa: PLC0415  # only updates need it
-
-        await asyncio.to_thread(snapshot.restore, saved)
+        """Put the snapshot back."""
+        await asyncio.to_thread(self._snapshots().restore, saved.name)
 
     async def discard(self, saved: Any) -> None:
-        """Delete a snapshot."""
-        from orchestrator.places import snapshot  # noqa: PLC0415  # only updates need it
+        """Delete the snapshot."""
+        await asyncio.to_thread(self._snapshots().discard, saved.name)
 
-        await asyncio.to_thread(snapshot.discard, saved)
+    def _snapshots(self) -> Any:
+        from orchestrator.places.snapshot import Snapshots  # noqa: PLC0415  # only updates need it
+
+        return Snapshots(self.home)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import itertools
 import select
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from orchestrator.agent.protocol import VERSIONS, AgentError, ProtocolError, decode_line, encode_line
 from orchestrator.agent.sockets import connect
 from orchestrator.engine.errors import PinoctlError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from pathlib import Path
+    import socket
 
 
 class AgentGoneError(PinoctlError):
@@ -103,7 +105,8 @@ class Client:
 
     def status(self) -> dict[str, Any]:
         """Return the state, URL, shells, ports and usage of the app."""
-        return self._ask("status")
+        found: dict[str, Any] = self._ask("status")
+        return found
 
     def up(
         self,

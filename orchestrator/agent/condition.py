@@ -1,4 +1,4 @@
-"""The state of one app, in the six words that every output uses."""
+"""The state of one app with its URL, as the agent stores and reports it; the six words are those of `orchestrator.state`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-NOT_INSTALLED: Final = "not installed"
-INSTALLING: Final = "installing"
-STOPPED: Final = "stopped"
-STARTING: Final = "starting"
-READY: Final = "ready"
-FAILED: Final = "failed"
-WORDS: Final = (NOT_INSTALLED, INSTALLING, STOPPED, STARTING, READY, FAILED)
+from orchestrator.state.app_state import AppState, Phase
+
+NOT_INSTALLED: Final = Phase.NOT_INSTALLED.value
+INSTALLING: Final = Phase.INSTALLING.value
+STOPPED: Final = Phase.STOPPED.value
+STARTING: Final = Phase.STARTING.value
+READY: Final = Phase.READY.value
+FAILED: Final = Phase.FAILED.value
+WORDS: Final = tuple(phase.value for phase in Phase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +27,14 @@ class Condition:
     reason: str | None = None
     url: str | None = None
 
+    @property
+    def app_state(self) -> AppState:
+        """The state without its URL, as the library keeps it."""
+        return AppState(Phase(self.word), step=self.step, steps=self.steps, reason=self.reason or "")
+
     def __str__(self) -> str:
         """Return the state as people read it: `installing (step 3 of 7)`, `failed (step 3, no space left)`."""
-        if self.word == INSTALLING and self.step:
-            return f"{self.word} (step {self.step}" + (f" of {self.steps})" if self.steps else ")")
-        if self.word == FAILED:
-            details = [f"step {self.step}"] if self.step else []
-            details += [self.reason] if self.reason else []
-            return f"{self.word} ({', '.join(details)})" if details else self.word
-        return self.word
+        return str(self.app_state)
 
     def at(self, step: int, steps: int | None) -> Condition:
         """Return the same state at another step."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from collections.abc import Mapping
 
 
 class Result(Protocol):
@@ -61,7 +63,8 @@ class Plan:
     """Say which scripts an app offers at the moment (spec 3.5).
 
     `stage` is what the menu says comes next: `install`, `start`, `running`, or `unknown` for menus that never change.
-    `offers` is what tells two menus apart: when it is the same before and after a good install, the app has no state test.
+    `lists_start`: the menu itself lists the start script. One that does so while it asks for the installation has no test
+    of whether the app is installed.
     """
 
     install: Target | None = None
@@ -70,7 +73,7 @@ class Plan:
     reset: Target | None = None
     others: tuple[Target, ...] = ()
     stage: str = "unknown"
-    offers: Any = None
+    lists_start: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as the journal shows it."""

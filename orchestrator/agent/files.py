@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
-from orchestrator.engine.home import Home
+
+if TYPE_CHECKING:
+    from orchestrator.engine.home import Home
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,13 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from orchestrator.agent.secrets import Redactor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
 
 LIMIT = 4 * 1024 * 1024
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import Final
 
 ENGINE_KINDS: Final[dict[str, tuple[str, ...]]] = {
-    "run.start": ("script", "args", "steps", "daemon", "title", "parent"),
+    "run.start": ("script", "steps", "daemon", "title", "parent"),
     "run.resume": ("script", "index"),
     "step.start": ("script", "index", "steps", "method"),
     "step.skip": ("script", "index", "steps", "method"),
     "step.end": ("script", "index", "method", "ms", "error"),
     "run.end": ("script", "status", "daemon", "failed_children", "error", "hint", "step", "method"),
-    "shell.start": ("script", "id", "pid", "started", "boot"),
-    "shell.end": ("script", "id", "status", "detached"),
+    "shell.start": ("script", "id", "pid", "path", "started", "boot"),
+    "shell.end": ("script", "id", "status", "how", "detached"),
     "local.url": ("script", "name", "value"),
-    "open": ("script", "url"),
-    "notify": ("script", "text"),
+    "open": ("script", "url", "target"),
+    "download": ("script", "url", "path", "size", "status"),
+    "notify": ("script", "text", "href"),
     "warning": ("script", "text"),
+    "input.wait": ("script", "index", "title", "fields"),
+    "input.done": ("script", "index", "answers"),
     "question": ("script", "id", "form"),
     "answered": ("id",),
 }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from orchestrator.agent.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from collections.abc import Callable, Mapping
 
 _SYNC_EVERY = 1.0
 
@@ -55,7 +57,7 @@ class PositionStore:
         saved = read_json(self._path)
         if not isinstance(saved, dict) or saved.get("script") != script or not isinstance(saved.get("runs"), dict):
             return None
-        return saved["runs"]
+        return dict(saved["runs"])
 
     def step(self, script: str) -> int | None:
         """Return the step that an unfinished run of this script would go on with."""

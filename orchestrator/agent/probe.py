@@ -39,12 +39,13 @@ async def http_probe(url: str, *, connect_timeout: float = 5.0, answer_timeout: 
         split = urlsplit(url)
         secure = split.scheme == "https"
         port = split.port or (443 if secure else 80)
-        reader, writer = await asyncio.wait_for(
+        reader, opened = await asyncio.wait_for(
             asyncio.open_connection(split.hostname, port, ssl=_unchecked() if secure else None, limit=_HEAD),
             connect_timeout,
         )
         target = (split.path or "/") + (f"?{split.query}" if split.query else "")
-        writer.write(
+        writer = opened
+        opened.write(
             f"GET {target} HTTP/1.1\r\nHost: {split.netloc}\r\nUser-Agent: pinoctl\r\n"
             "Accept: text/html,*/*\r\nConnection: close\r\n\r\n".encode()
         )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from orchestrator.agent.probe import Answer, Probe, is_here
-from orchestrator.agent.proc import Listening
 from orchestrator.agent.urls import IsHere, candidates, cut_url, find_addresses, is_web
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.agent.proc import Listening
+    from collections.abc import Awaitable, Callable, Iterable
 
 DECLARED, ANNOUNCED, PRINTED, PORT = "local.url", "announced", "printed", "port"
 _RANK = {DECLARED: 0, ANNOUNCED: 1, PRINTED: 2, PORT: 2}

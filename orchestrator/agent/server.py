@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.agent.channel import Channel, Handler
 from orchestrator.agent.protocol import MAX_LINE, encode_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     import socket
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
-from orchestrator.agent.journal import Journal
 from orchestrator.agent.proc import Process, process
-from orchestrator.agent.secrets import Redactor
-from orchestrator.agent.server import Server
-from orchestrator.agent.terminal import TerminalLog
+
+if TYPE_CHECKING:
+    from orchestrator.agent.terminal import TerminalLog
+    from orchestrator.agent.server import Server
+    from orchestrator.agent.secrets import Redactor
+    from orchestrator.agent.journal import Journal
 
 LINGER = 0.02
 BATCH = 64 * 1024

@@ -7,13 +7,16 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from orchestrator.agent.client import AgentGoneError, Client
 from orchestrator.agent.files import AgentFiles
 from orchestrator.engine.errors import PinoctlError
-from orchestrator.engine.home import Home
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.engine.home import Home
+    from collections.abc import Callable, Mapping
 
 PATIENCE = 30.0
 
