@@ -89,7 +89,7 @@ class Bench:
             home=self.home, sink=self.sink, sidecar=self.sidecar, answers=answers or Answers(), resolve=self._resolve,
             base_env={key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}, clock=time.monotonic,
             sleep=self._sleep, shell_environment=self._shell_environment,
-            environment=SimpleNamespace(template=lambda app: (0, {**self.engine.base_env, **self.env})))
+            environment=SimpleNamespace(template=lambda script: {**self.engine.base_env, **self.env}))
 
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)

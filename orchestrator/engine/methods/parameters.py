@@ -89,5 +89,4 @@ def to_flag(value: Any) -> bool:
 
 def variables_of(call: Call) -> dict[str, str]:
     """Return the variables that templates of this script see (9.5)."""
-    _, variables = call.engine.environment.template(call.run.app)
-    return dict(variables)
+    return dict(call.engine.environment.template(call.run.path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any, TYPE_CHECKING
 
 from orchestrator.engine.background import in_thread
@@ -79,9 +80,7 @@ async def _wait_on(call: Call, options: Options) -> None:
     async def poll() -> None:
         await call.engine.sleep(options.delay / 1000)
         while True:
-            ready = [
-                await in_thread(lambda name=name: check(name, call.cwd, env, options)) for name in options.resources
-            ]  # type: ignore[misc]  # the default binds the loop's value
+            ready = [await in_thread(partial(check, name, call.cwd, env, options)) for name in options.resources]
             if all(up is not options.reverse for up in ready):
                 return
             if options.timeout is not None and (clock() - began) * 1000 >= options.timeout:
