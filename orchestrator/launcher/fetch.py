@@ -67,7 +67,7 @@ def fetch(
         here = find_installed(home, target.name)
         if here is not None and wanted in {None, here}:
             return _reuse(home, here, target.ref, env=env, progress=progress)
-        url = source_of(target.name, home)
+        url = (git.remote_of(home.app(here)) if here is not None else None) or source_of(target.name, home)
     return _clone(home, _required(url), wanted, target.ref, env=env, progress=progress)
 
 
@@ -131,7 +131,7 @@ def _reuse(
     app = home.app(name)
     if not app.is_dir():
         raise BadInputError(f"`{name}` is linked to `{_link_target(app)}`, which is gone",
-                            hint=f"put the folder back, or forget the app with `pinoctl remove {name}`")  # fmt: skip
+                            hint=f"put the folder back, or forget the app with `pinoctl rm {name}`")  # fmt: skip
     if ref is not None:
         if not git.is_repository(app):
             raise BadInputError(f"`{name}` is not a git repository, so it has no `{ref}`", hint="leave the `@ref` out")

@@ -107,6 +107,13 @@ def test_another_app_has_the_name(home, repository):
     assert installed(home) == ["app", "second", "third"]
 
 
+def test_an_installed_app_once_more_under_another_name(home, repository):
+    up(repository().url, home)
+    again = up("app", home, name="copy")
+    assert (again.name, again.created) == ("copy", True)
+    assert installed(home) == ["app", "copy"]
+
+
 def test_bad_names_are_refused_before_anything_happens(home, repository):
     remote = repository("odd name")
     with pytest.raises(BadInputError, match="can be an app's name"):
