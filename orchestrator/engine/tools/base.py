@@ -9,7 +9,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -47,14 +46,17 @@ class BaseReport:
 
 
 def read_record(home: Home) -> dict[str, Any] | None:
-    """Return what the base recorded about itself; None if it is not there, or not this pinoctl's any more."""
+    """Return what the base recorded about itself; None if it is not there, or something that it needs is gone.
+
+    Whose wheels it uses does not matter, so that two pinoctls with one home do not build it in turns.
+    """
     try:
         record = json.loads((home.base / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     if not isinstance(record, dict) or record.get("layout") != LAYOUT or record.get("home") != str(home.root):
         return None
-    if record.get("owner") != sys.executable or not all(os.path.exists(path) for path in record.get("needs", [])):  # noqa: PTH110  # hot
+    if not all(os.path.exists(path) for path in record.get("needs", [])):  # noqa: PTH110  # hot
         return None
     return record
 
@@ -64,17 +66,19 @@ def report(record: dict[str, Any], *, built: bool = False) -> BaseReport:
     return BaseReport(Path(record["python"]), record["version"], record["managed"], built, tuple(record["notes"]))
 
 
-def build(home: Home, choose: Choose, wheels: Callable[[], Wheels] = find_wheels) -> BaseReport:
+def build(
+    home: Home, choose: Choose, wheels: Callable[[], Wheels] = find_wheels, *, rebuild: bool = False
+) -> BaseReport:
     """Build the base unless it is there: beside its place, then renamed into it; many processes may call it at once.
 
-    `choose` returns the Python to use and why it is not the wanted one ("" if it is), given the path of uv. Raises
-    PinoctlError when the folder cannot be written.
+    `choose` returns the Python to use and why it is not the wanted one ("" if it is), given the path of uv. `rebuild`
+    builds it even if it is there. Raises PinoctlError when the folder cannot be written.
     """
     try:
         home.bin.mkdir(parents=True, exist_ok=True)
         with _locked(home.bin / ".base.lock"):
             record = read_record(home)
-            if record is not None:
+            if record is not None and not rebuild:
                 return report(record)
             for left in home.bin.glob(".base-*"):
                 shutil.rmtree(left, ignore_errors=True)
@@ -125,12 +129,13 @@ def _fill(folder: Path, home: Home, wheels: Wheels, python: Python, reason: str)
     record = {
         "layout": LAYOUT,
         "home": str(home.root),
-        "owner": sys.executable,
         "python": str(python.path),
         "version": python.version,
         "managed": python.managed,
         "notes": notes,
-        "needs": [str(path) for path in (python.path, wheels.uv, wheels.node, wheels.modules, wheels.site)],
+        "needs": [
+            str(path) for path in (python.path, wheels.uv, wheels.node, wheels.modules, wheels.site, wheels.python)
+        ],
     }
     (folder / RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
     return record

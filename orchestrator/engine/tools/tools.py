@@ -56,15 +56,16 @@ class Tools:
         self._stamp: int | None = None
         self._managed = True
 
-    async def ensure_base(self) -> BaseReport:
+    async def ensure_base(self, *, rebuild: bool = False) -> BaseReport:
         """Build the base environment if it is not there (see `base.build`); under a millisecond when it is.
 
+        `rebuild` builds it in any case, so that a Python that could not be fetched once is tried again.
         Raises PinoctlError when no Python is fit or the home cannot be written to.
         """
-        record = base.read_record(self.home)
+        record = None if rebuild else base.read_record(self.home)
         if record is not None:
             return base.report(record)
-        return await asyncio.to_thread(base.build, self.home, self._choose)
+        return await asyncio.to_thread(base.build, self.home, self._choose, rebuild=rebuild)
 
     def _choose(self, uv: Path) -> tuple[Python, str]:
         python, reason = self._fetch(uv, self.home, self.process)
