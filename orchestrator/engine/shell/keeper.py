@@ -42,11 +42,13 @@ def main(server: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are nobody's zombies
     while True:
         try:
-            data, descriptors, _, _ = socket.recv_fds(server, 1, 3, socket.MSG_CMSG_CLOEXEC)
+            data, descriptors, _, _ = socket.recv_fds(server, 1, 3)  # Python 3.11 drops the flags it is given
         except InterruptedError:
             continue
         if not data:
             return
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
         if len(descriptors) == 3 and os.fork() == 0:  # noqa: PLR2004  # the three of the module's docstring
             server.close()
             keep(libc, *descriptors)
@@ -151,9 +153,9 @@ class Keeper:
 
     def kill(self) -> None:
         """Kill everything below, again and again until nothing is left: a process may fork while we look."""
-        delay, end, stubborn = 0.0005, time.monotonic() + PATIENCE, []
+        delay, end = 0.0005, time.monotonic() + PATIENCE
         while self.reap():
-            stubborn = []
+            stubborn: list[int] = []
             for pid in descendants(os.getpid()):
                 try:
                     os.kill(pid, signal.SIGKILL)

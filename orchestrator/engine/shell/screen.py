@@ -15,6 +15,7 @@ RAW_LIMIT = 256 * 1024  # characters of output kept; more than 1030 rows of 100 
 Row = tuple[bool, str]  # whether it goes on from the row above, and its text
 
 _STRINGS = re.compile(r"\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|\Z)")
+_C1 = re.compile(r"[\x80-\x9f]")  # in binary output they would begin strings that swallow all that follows
 _QUIET = re.compile(r"\x1b\[[\d;:]*m|\x1b\[\?(?:2004|25)[hl]|\x1b\[\?1[hl]|\x1b[=>]|\x07")
 _PLAIN = re.compile(r"[\x20-\x7e\xa0-\xac\xae-\u02ff\u2010-\u2027\u2190-\u2193\u2500-\u259f\u2800-\u28ff\u2713\u2714\u2717\u2718\r\n\t\b]*")
 _TOKENS = re.compile(r"\x1b\[0?K|[\r\n\t\b]|[^\x1b\r\n\t\b]+")
@@ -66,6 +67,7 @@ class Screen:
 
 def render(raw: str, cols: int, rows: int, *, scrollback: int = SCROLLBACK) -> str:
     """Return what a terminal of that size would hold after this output."""
+    raw = _C1.sub("", raw)
     found = plain_rows(_quiet(raw), cols)
     if found is None:
         found = emulated_rows(_STRINGS.sub("", raw), cols, rows, scrollback)
@@ -74,7 +76,7 @@ def render(raw: str, cols: int, rows: int, *, scrollback: int = SCROLLBACK) -> s
 
 def _quiet(raw: str) -> str:
     """Take out what changes no text: colours, titles, cursor and keypad modes."""
-    return _QUIET.sub("", _STRINGS.sub("", raw))
+    return _QUIET.sub("", _STRINGS.sub("", _C1.sub("", raw)))
 
 
 def _joined(rows: list[Row]) -> str:

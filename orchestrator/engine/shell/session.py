@@ -24,6 +24,7 @@ from orchestrator.engine.shell.reports import Report, ReportParser, init_script
 from orchestrator.engine.shell.screen import Screen
 from orchestrator.engine.shell.spawner import Kept, Spawner
 
+CLOSING: Final = 0.2
 READ_SIZE: Final = 65536
 QUIET: Final = 0.5  # seconds without output that count as a quiet prompt (8.9)
 PROMPT_WAIT: Final = 0.05  # seconds that a reported prompt may take to show
@@ -149,6 +150,7 @@ class Session:
                 return data
             if hung_up or over or self._master < 0:
                 self._stop_reading()
+                await asyncio.wait({kept.exited}, timeout=CLOSING)  # the status comes a moment after the terminal's end
                 return b""
             if was_over:  # the shell is gone and all it wrote is read; what it left behind may go on writing
                 self._shell_ended()

@@ -156,10 +156,7 @@ class Shells:
             shell.matching.close()
             self._later(self._watch(shell))
             return
-        if shell.alive:
-            await shell.kill()
-        else:
-            shell.tell_end()
+        await shell.kill()
         if not shell.stopped:
             shell.note("Terminated")
         self._drop(shell)

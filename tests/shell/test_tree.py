@@ -1,0 +1,143 @@
+"""Nothing that a shell starts survives it, whatever it does to get away."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.shell.conftest import processes_with
+
+ESCAPES = {
+    "plain": "sleep {0} &",
+    "nohup": "nohup sleep {0} >/dev/null 2>&1 &",
+    "setsid": "setsid sleep {0} >/dev/null 2>&1 </dev/null &",
+    "double fork": "( ( setsid sleep {0} >/dev/null 2>&1 </dev/null & ) & )",
+    "empty environment": "env -i $(command -v setsid) $(command -v sleep) {0} >/dev/null 2>&1 </dev/null &",
+    "disown": "sleep {0} & disown -a",
+    "python daemon": "python3 -c 'import os,time\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\n"
+                     "os.execvp(\"sleep\",[\"sleep\",\"{0}\"])'",
+    "ignores signals": "(trap '' HUP INT TERM; exec sleep {0}) &",
+}
+
+
+def marker() -> str:
+    marker.number = getattr(marker, "number", 0) + 1
+    return f"{90000 + os.getpid() % 10000}.{marker.number:04d}"
+
+
+async def until(condition: Any, seconds: float = 5.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        await asyncio.sleep(0.02)
+    return bool(condition())
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+async def test_everything_dies_with_the_step(world: Any, name: str) -> None:
+    mark = marker()
+    result = await world.shell(ESCAPES[name].format(mark) + "\nsleep 0.1; echo started", id="S")
+    assert "started" in result["stdout"]
+    assert not processes_with(mark)
+
+
+async def test_everything_dies_when_a_detached_shell_is_stopped(world: Any) -> None:
+    marks = {name: marker() for name in ESCAPES}
+    lines = "\n".join(ESCAPES[name].format(mark) for name, mark in marks.items())
+    await world.shell(f"{lines}\nsleep 0.1; echo up-$((1+1)); sleep 100", on=[{"event": "/up-2/", "done": True}])
+    assert all(processes_with(mark) for mark in marks.values())
+    await world.shells.stop(world.shells.ids()[0])
+    assert not any(processes_with(mark) for mark in marks.values())
+
+
+ENGINE = """
+import asyncio, os, sys
+from orchestrator.engine.shell.session import Session, SessionSpec
+from orchestrator.engine.shell.spawner import Spawner
+async def main():
+    async def hear(text): pass
+    spec = SessionSpec(["/bin/bash", "--noprofile", "--norc"], {"PATH": os.environ["PATH"], "PS1": "<<PINOKIO_SHELL>> "}, "/tmp")
+    session = await Session.start(Spawner(), spec, hear)
+    await session.ready.wait()
+    session.type(sys.argv[1])
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+async def test_an_engine_killed_outright_leaves_nothing() -> None:
+    marks = [marker() for _ in ESCAPES]
+    lines = "\n".join(text.format(mark) for text, mark in zip(ESCAPES.values(), marks, strict=True))
+    engine = subprocess.Popen([sys.executable, "-c", ENGINE, f"{lines}\nsleep {marks[0]}"])  # noqa: ASYNC220  # returns at once
+    try:
+        assert await until(lambda: all(set(processes_with(mark)) - {engine.pid} for mark in marks))
+    finally:
+        engine.send_signal(signal.SIGKILL)
+        engine.wait()
+    assert await until(lambda: not any(processes_with(mark) for mark in marks))
+
+
+async def test_the_server_may_die_between_shells(world: Any) -> None:
+    await world.shell("echo one-$((1+1)); sleep 100", on=[{"event": "/one-2/", "done": True}])
+    server = world.shells._spawner._server
+    server.kill()
+    server.wait()
+    assert world.shells.alive(world.run_.key)
+    assert "two" in (await world.shell("echo two"))["stdout"]
+
+
+async def test_fifty_shells_leak_no_descriptor(world: Any) -> None:
+    await world.shell("true")
+    before = sorted(os.listdir("/proc/self/fd"))
+    await asyncio.gather(*(world.shell("true") for _ in range(10)))
+    for _ in range(4):
+        await asyncio.gather(*(world.shell("exit 1") for _ in range(10)))
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert await until(lambda: not [pid for pid in _children(world.shells._spawner._server.pid)])
+
+
+def _children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+async def test_a_shell_inherits_no_descriptor_and_no_variable(world: Any) -> None:
+    result = await world.shell("ls /proc/self/fd | tr '\\n' ,; env | cut -d= -f1 | sort | tr '\\n' ,", cols=400)
+    assert "0,1,2,3," in result["stdout"]
+    assert "0,1,2,3,4" not in result["stdout"]
+    names = set(result["stdout"].split("0,1,2,3,")[1].split("\r\n")[0].split(","))
+    assert names - {"", "<<PINOKIO_SHELL>>"} == {"PATH", "PS1", "HOME", "LANG", "TERM", "PWD", "SHLVL", "_"} | ({"OLDPWD"} & names)
+
+
+async def test_signals_are_as_they_should_be(world: Any) -> None:
+    result = await world.shell("grep -E '^Sig(Blk|Ign)' /proc/self/status")
+    assert "SigBlk: 0000000000000000" in result["stdout"]
+    ignored = int(result["stdout"].split("SigIgn:")[1].split()[0], 16)
+    assert ignored & (1 << (signal.SIGPIPE - 1)) == 0
+    assert ignored & (1 << (signal.SIGINT - 1)) == 0
+
+
+async def test_cancelling_the_step_kills(world: Any) -> None:
+    mark = marker()
+    task = asyncio.ensure_future(world.shell(f"sleep {mark}"))
+    assert await until(lambda: processes_with(mark))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await until(lambda: not processes_with(mark))
+
+
+async def test_stopping_while_it_prints(world: Any) -> None:
+    task = asyncio.ensure_future(world.shell("yes", id="loud"))
+    assert await until(lambda: "y\r\ny" in world.output)
+    await world.shells.kill_group(world.run_.key)
+    assert await task == ""
+    assert not world.shells.ids()
