@@ -75,21 +75,12 @@ def read_offers(home: Home, name: str, client: Client | None) -> Offers:
         import asyncio  # noqa: PLC0415  # an app with an agent is asked without
 
         evaluated, running = asyncio.run(_evaluate(home, name)), ()
-    launcher = read_launcher(_keyed(evaluated), home.app(name), running=lambda path: path in running, gpu=_gpu())
+    launcher = read_launcher(evaluated, home.app(name), running=lambda path: path in running, gpu=_gpu())
     return Offers(launcher, running, str(_part(evaluated, "error") or ""))
 
 
 def _part(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
-
-
-def _keyed(evaluated: Any) -> Mapping[str, Any]:
-    """Return a menu of the sidecar under the names that `read_launcher` knows."""
-    return {
-        "root": _part(evaluated, "root"),
-        "metadata": _part(evaluated, "metadata") or _part(evaluated, "meta"),
-        "menu": _part(evaluated, "menu") or _part(evaluated, "items"),
-    }
 
 
 def _gpu() -> str:

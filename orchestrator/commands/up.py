@@ -225,7 +225,8 @@ def finish(session: Session, result: dict[str, Any], *, as_json: bool) -> int:
     elif url:
         output.data(str(url))
     elif not failed:
-        session.progress.line(f"`{session.app}` is ready; it has no page")
+        state = render(session.state())
+        session.progress.line(f"`{session.app}` is {state}" + ("; it has no page" if state == "ready" else ""))
     return 1 if failed else 0
 
 
