@@ -15,7 +15,7 @@ from orchestrator.engine import ports
 from orchestrator.engine.answers import Answers
 from orchestrator.engine.call import METHODS, Call
 from orchestrator.engine.environment import Environment, prepare_home
-from orchestrator.engine.errors import LoadError, PinoctlError
+from orchestrator.engine.errors import JavaScriptError, LoadError, PinoctlError
 from orchestrator.engine.events import Sink
 from orchestrator.engine.javascript import Menu, MenuState, Sidecar, SidecarConfig
 from orchestrator.engine.kernel_calls import KernelCalls
@@ -134,9 +134,11 @@ class Engine:
         self.sidecar.set_state(path, running=True, ready=False)
         try:
             await run.open()
-        except BaseException:
+        except BaseException as error:
             self._forget(run)
             await self._close_run(run)
+            if isinstance(error, JavaScriptError):
+                raise LoadError(f"`{run.name}` cannot be run: {error.name}: {error}") from error
             raise
         run.task = asyncio.create_task(run.main())
         return await asyncio.shield(run.finished)

@@ -106,8 +106,8 @@ class Run:
             result = RunResult("stopped")
             if not self.stopped.is_set():
                 raise
-        except (PinoctlError, OSError) as error:
-            result = RunResult("error", error=str(error), hint=getattr(error, "hint", None))
+        except Exception as error:  # noqa: BLE001  # whatever it is, whoever waits for this run must be told
+            result = _failed(error)
         result.failed_children = self.failed_children
         await self.engine.run_ended(self, result)
 
@@ -119,8 +119,8 @@ class Run:
             opened = await self.engine.sidecar.open(
                 run_id, self.path, action=name, payload=payload, cwd=self.cwd, uri=self.path, name=self.name)
             result = await self._pass(run_id, opened, payload=payload)
-        except (PinoctlError, OSError) as error:
-            result = RunResult("error", error=str(error), hint=getattr(error, "hint", None))
+        except Exception as error:  # noqa: BLE001  # as above
+            result = _failed(error)
         if result.status == "error":
             self.event("warning", {"text": f"trigger `{name}` failed: {result.error}"})
         if result.status == "error" or not self.daemon:
@@ -161,7 +161,7 @@ class Run:
             self.warn(f"step {index}: {warning}")
         method, row_at = rendered.method, (self.name_in_app, at.label)
         if not isinstance(method, (str, Opaque)) or method == "":
-            engine.traced(*row_at, method if isinstance(method, str) else None, rendered.params, executed=False)
+            engine.traced(*row_at, None, UNDEFINED, executed=False)
             raise _StepFailedError(index, None, ScriptError(f"step {index} has no `method`", hint="each step of `run` needs one"))
         try:
             function = self._function(rendered)
@@ -190,9 +190,11 @@ class Run:
         except asyncio.CancelledError:
             self._step_ended(row, call, began, UNDEFINED, "stopped")
             raise
-        except (PinoctlError, OSError) as error:
+        except Exception as error:
             returned = result if "result" in locals() else None
             self._step_ended(row, call, began, returned, str(error))
+            if not isinstance(error, (PinoctlError, OSError)):
+                raise _StepFailedError(index, name, ScriptError(_failed(error).error or "", hint=_failed(error).hint)) from error
             raise _StepFailedError(index, name, error) from error
         await self._store(rendered, result)
         self._step_ended(row, call, began, result, None)
@@ -273,6 +275,13 @@ class _StepFailedError(Exception):
         self.index = index
         self.method = method if isinstance(method, str) else None
         self.error = error
+
+
+def _failed(error: BaseException) -> RunResult:
+    """Turn an exception outside any step into a result; one that is no error of ours is a defect and says so."""
+    if isinstance(error, (PinoctlError, OSError)):
+        return RunResult("error", error=str(error), hint=getattr(error, "hint", None))
+    return RunResult("error", error=f"internal error: {type(error).__name__}: {error}", hint="please report it, with the launcher that shows it")
 
 
 def _error_text(method: str, error: Any) -> str:

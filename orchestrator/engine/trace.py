@@ -23,6 +23,13 @@ def _visible(value: Any) -> Any:
     return strip(encoded)
 
 
+def _arrays(item: Any) -> Any:
+    """Reduce matches to plain arrays: rendering copies the arrays in params, and only their elements survive that (6.1)."""
+    if isinstance(item, dict):
+        return _arrays(item["$match"]) if "$match" in item else {key: _arrays(part) for key, part in item.items()}
+    return [_arrays(part) for part in item] if isinstance(item, list) else item
+
+
 @dataclass(slots=True)
 class Row:
     """Hold one step that was reached; `finish` adds what came of it."""
@@ -47,7 +54,7 @@ class Trace:
         """Add a row for a step; `params` of a step without any are null."""
         shown = _visible(method) if isinstance(method, Opaque) else method
         row = Row({"script": script, "index": index, "executed": executed, "method": shown,
-                   "params": None if params is UNDEFINED else _visible(params)})
+                   "params": None if params is UNDEFINED else _arrays(_visible(params))})
         self.rows.append(row)
         return row
 

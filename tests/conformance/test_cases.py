@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -27,6 +28,9 @@ ROWS = [json.loads(line) for line in (HERE / "cases.jsonl").read_text("utf-8").s
 # what differs, and why; the rest of such a row is still compared
 DAEMON_DIFFERS = {
     "child/calldaemon.json#2.4": "the recorder saw the child's daemon flag; the script itself is none",
+}
+STEPS_FOLLOW = {
+    "shell/exit.json#2.15": "the desktop hangs at `exit`; for us the step is over (spec 8.9), so the next one runs",
 }
 MATCH_STARTS_WITH = {
     "shell/cmdecho2.json#2.12": "how much of the following lines a greedy pattern takes depends on how the output was split",
@@ -61,7 +65,7 @@ async def perform(engine: Engine, home: Home, row: dict[str, Any]) -> Observed:
     local: Any = UNDEFINED
     payload = row["args"] if row["args"] is not None else UNDEFINED
     try:
-        result = await engine.start(path, payload)
+        result = await asyncio.wait_for(engine.start(path, payload), 20)
         status = result.status
         if result.status == "end" and result.daemon:
             local = await engine.local(path)
@@ -107,9 +111,10 @@ def normal(value: Any, home: Home) -> Any:
 def comparable(step: dict[str, Any], home: Home, *, app: str, row_id: str) -> dict[str, Any]:
     kept = {key: step.get(key) for key in ("executed", "index", "method", "params")}
     kept["script"] = step["script"] if step["script"].startswith(f"{app}/") else f"{app}/{step['script']}"
-    kept["failed"] = bool(step.get("error"))
     returned = step.get("returned")
-    if step["executed"] and not step.get("error"):
+    given_back = isinstance(returned, dict) and bool(returned.get("error"))
+    kept["failed"] = bool(step.get("error")) or given_back
+    if step["executed"] and (given_back or not kept["failed"]) and step["method"] != "exec":
         kept["returned"] = event_of(returned, row_id) if step["method"] == "shell.run" else returned
     if row_id in MATCH_STARTS_WITH:
         kept["params"] = kept["returned"] = None
@@ -142,7 +147,7 @@ def check(row: dict[str, Any], observed: Observed, home: Home) -> None:
     expect = row["expect"]
     wanted = [comparable(step, home, app=row["app"], row_id=row["id"]) for step in expect["steps"]]
     got = [comparable(step, home, app=row["app"], row_id=row["id"]) for step in observed.rows]
-    assert got == wanted, observed.result
+    assert (got[: len(wanted)] if row["id"] in STEPS_FOLLOW else got) == wanted, observed.result
     assert observed.status == expect["status"], observed.result
     if row["id"] not in DAEMON_DIFFERS:
         assert (observed.result.daemon and observed.status == "end") == expect["daemon"]
@@ -153,4 +158,4 @@ def check(row: dict[str, Any], observed: Observed, home: Home) -> None:
 
 def test_every_named_difference_is_a_row() -> None:
     ids = {row["id"] for row in ROWS}
-    assert ids >= DAEMON_DIFFERS.keys() | MATCH_STARTS_WITH.keys()
+    assert ids >= DAEMON_DIFFERS.keys() | MATCH_STARTS_WITH.keys() | STEPS_FOLLOW.keys()

@@ -15,13 +15,14 @@ function split (text) {
 
 const isObject = value => (typeof value === 'object' && value !== null) || typeof value === 'function'
 
-/** Set one path; missing parts become objects, or arrays where an index follows. A key of its own wins over the path. */
+/** Set one path; undefined parts become objects, null and other plain values refuse. A key of its own wins over the path. */
 function setPath (root, text, value) {
   const keys = text in root ? [text] : split(text)
   if (keys.some(key => FORBIDDEN.has(key))) return
   let at = root
   for (let i = 0; i < keys.length - 1; i++) {
-    if (!isObject(at[keys[i]])) at[keys[i]] = /^(?:0|[1-9]\d*)$/.test(keys[i + 1]) ? [] : {}
+    if (at[keys[i]] === undefined) at[keys[i]] = {}
+    if (!isObject(at[keys[i]])) throw new TypeError(`cannot set ${keys[i + 1]} of ${at[keys[i]]}`)
     at = at[keys[i]]
   }
   at[keys[keys.length - 1]] = value

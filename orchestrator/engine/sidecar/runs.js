@@ -105,7 +105,7 @@ class Runs {
       cwd: run.cwd,
       dirname: run.dirname,
       exists: (...parts) => state.exists ?? fs.existsSync(at(parts)),
-      running: (...parts) => state.isRunning(at(parts)),
+      running: (...parts) => state.isRunning(at(parts)) || undefined, // so that the template stays literal
       ready: (...parts) => state.isReady(at(parts)),
       name: run.name,
       self: run.self === undefined ? undefined : withSiblings(run.self, run.dirname),
