@@ -224,6 +224,6 @@ def _cause(status: int | None, printed: str) -> str:
     """Tell why Node ended, from its exit status and its last words."""
     if "heap out of memory" in printed or "Allocation failed" in printed:
         return "the JavaScript sidecar ran out of memory"
-    last = next((line.strip() for line in reversed(printed.splitlines()) if "Error" in line), "")
+    last = next((line.strip() for line in reversed(printed.splitlines()) if "Error" in line), printed.strip()[-200:])
     how = f"was ended by signal {-status}" if status is not None and status < 0 else f"ended with status {status}"
     return f"the JavaScript sidecar {how}" + (f": {last}" if last else "")

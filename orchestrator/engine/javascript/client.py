@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.engine.errors import JavaScriptError, LoadError, ScriptError, SidecarError
@@ -48,6 +50,9 @@ class Sidecar:
         self._states: dict[str, dict[str, Any]] = {}
         self._stores: dict[str, dict[str, Any]] = {"local": {}, "global": {}}
         self._ready: asyncio.Future[str] | None = None
+        self._menus: asyncio.Lock = asyncio.Lock()
+        self._roots: tuple[str, ...] = ()
+        self._tainted_by: str | None = None
         self.node_version = ""
 
     @classmethod
@@ -238,6 +243,23 @@ class Sidecar:
 
     async def menu(self, app: str, *, state: MenuState | None = None) -> Menu:
         """Evaluate metadata and menu of an app folder; without `state`, with what this sidecar knows (spec 3.1)."""
+        if self.config.confined is None:
+            return await self._menu(app, state)
+        async with self._menus:
+            await self._fit(app)
+            return await self._menu(app, state)
+
+    async def _fit(self, app: str) -> None:
+        """Make the confined process fit an app: able to read it, and not touched by the code of another one."""
+        real = os.path.realpath(app)
+        reach = any(real == root or real.startswith(root + "/") for root in self._roots)
+        if self.config.confined is not None and not reach:
+            roots = (*self.config.confined.roots, app)
+            self.config = replace(self.config, confined=replace(self.config.confined, roots=roots))
+        if self.alive and not self._runs and (not reach or self._tainted_by not in {None, app}):
+            await self.restart()
+
+    async def _menu(self, app: str, state: MenuState | None) -> Menu:
         message: dict[str, Any] = {"op": "menu", "app": app}
         if state is not None:
             message["state"] = {
@@ -248,7 +270,15 @@ class Sidecar:
                 "exists": state.exists,
             }
         answer = await self._ask(message)
-        return Menu(decode(answer["items"]), decode(answer["meta"]), answer["root"], answer["found"], answer["error"])
+        try:
+            if answer["tainted"]:
+                self._tainted_by = app
+            items, meta, root, error = decode(answer["items"]), decode(answer["meta"]), answer["root"], answer["error"]
+            if not isinstance(meta, dict) or root not in {"", "pinokio"} or not isinstance(error, (str, type(None))):
+                raise TypeError  # noqa: TRY301  # one message for every kind of nonsense
+            return Menu([item for item in items if isinstance(item, dict)], meta, root, bool(answer["found"]), error)
+        except (KeyError, TypeError):
+            raise SidecarError(f"the menu of `{app}` came back in a form that the sidecar never sends") from None
 
     async def render(self, template: Any, memory: Mapping[str, Any] | None = None, mode: str = "step") -> Any:
         """Render a value with names of the machine and `memory`; `mode` is `step`, `once` or `when` (spec 5.3, 5.4)."""
@@ -322,6 +352,8 @@ class Sidecar:
         node = config.node or node_path()
         cage = config.confined.prepare(node, config.home) if config.confined is not None else None
         env = dict(config.env) if cage is None else cage.env
+        self._roots = cage.roots if cage else ()
+        self._tainted_by = None
         arguments = node_arguments(node, memory=config.memory, extra=cage.node_options if cage else ())
         try:
             process = spawn(arguments, env=env, cwd=config.home, before_exec=cage.before_exec if cage else None)

@@ -37,7 +37,7 @@ def node_path(environ: Mapping[str, str] | None = None) -> str:
 
 
 def node_arguments(node: str, *, memory: int, extra: Sequence[str] = ()) -> list[str]:
-    """Build the command line, without the two file descriptors that end it; `memory` is in MiB."""
+    """Build the command line, without the two file descriptors and the mode that end it; `memory` is in MiB."""
     return [
         node,
         f"--max-old-space-size={memory}",
@@ -90,7 +90,7 @@ def spawn(
     terminal, child_terminal = os.pipe()
     try:
         popen = subprocess.Popen(
-            [*arguments, str(child_in), str(child_out)],
+            [*arguments, str(child_in), str(child_out), "open" if before_exec is None else "confined"],
             stdin=subprocess.DEVNULL,
             stdout=child_terminal,
             stderr=child_terminal,

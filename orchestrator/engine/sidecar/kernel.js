@@ -5,17 +5,18 @@ const os = require('os')
 const path = require('path')
 const loader = require('./loader')
 const paths = require('./paths')
+const { statSync, accessSync } = fs // the real ones, also where launchers are confined
 const { systemFacts, systemModule } = require('./machine')
 
 /** Return where a command is on PATH, or null; `table` (a dry run's) answers instead of the disk when given. */
 function which (command, searchPath, table) {
   if (typeof command !== 'string' || !command) return null
   if (table) return Object.hasOwn(table, command) ? table[command] : null
-  const places = command.includes('/') ? [path.resolve(command)] : (searchPath || '').split(':').filter(Boolean).map(folder => path.join(folder, command))
+  const places = command.includes('/') ? (fs.existsSync(command) ? [path.resolve(command)] : []) : (searchPath || '').split(':').filter(Boolean).map(folder => path.join(folder, command))
   for (const place of places) {
     try {
-      if (!fs.statSync(place).isFile()) continue
-      fs.accessSync(place, fs.constants.X_OK)
+      if (!statSync(place).isFile()) continue
+      accessSync(place, fs.constants.X_OK)
       return place
     } catch {}
   }

@@ -7,7 +7,9 @@ const { stringify } = JSON
 const { apply } = Reflect
 const indexOf = String.prototype.indexOf
 const slice = String.prototype.slice
-const BufferFrom = Buffer.from
+const byteLength = Buffer.byteLength
+const allocate = Buffer.allocUnsafeSlow
+const utf8Write = Buffer.prototype.utf8Write
 const { StringDecoder } = require('string_decoder')
 const decoderWrite = StringDecoder.prototype.write
 
@@ -21,10 +23,19 @@ function setUp (fd, token) { output = fd; secret = token }
 
 function write (line) {
   if (line.length > LARGEST) throw new Error('the answer is larger than 256 MiB')
-  const bytes = BufferFrom(secret + line + '\n', 'utf8')
-  let from = 0
-  while (from < bytes.length) {
-    try { from += writeSync(output, bytes, from, bytes.length - from) } catch (error) {
+  // a string goes to the kernel directly; Buffer.from would leave the secret in a pool that launchers can look into
+  const text = secret + line + '\n'
+  const size = byteLength(text)
+  let sent = attempt(text)
+  if (sent >= size) return
+  const bytes = allocate(size)
+  apply(utf8Write, bytes, [text])
+  while (sent < size) sent += attempt(bytes, sent, size - sent)
+}
+
+function attempt (...what) {
+  for (;;) {
+    try { return writeSync(output, ...what) } catch (error) {
       if (error.code !== 'EAGAIN') throw error
     }
   }
