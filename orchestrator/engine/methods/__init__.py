@@ -2,11 +2,13 @@
 
 from orchestrator.engine.methods import (
     desktop,
+    download,
     env,
     exec,  # noqa: A004  # named after the method
     flow,
     fs,
     gradio,
+    hf,
     interaction,
     json_files,
     link,
@@ -17,4 +19,21 @@ from orchestrator.engine.methods import (
     variables,
 )
 
-__all__ = ["desktop", "env", "exec", "flow", "fs", "gradio", "interaction", "json_files", "link", "net", "process", "script", "shell", "variables"]
+__all__ = [
+    "desktop",
+    "download",
+    "env",
+    "exec",
+    "flow",
+    "fs",
+    "gradio",
+    "hf",
+    "interaction",
+    "json_files",
+    "link",
+    "net",
+    "process",
+    "script",
+    "shell",
+    "variables",
+]
