@@ -79,7 +79,7 @@ def test_lines_are_read_back(value):
         ("K='1\n2'\nB=3\n", "K=v\nB=3\n"),
         ("\n\n  export K=1\nKK=2\n", "\n\n  K=v\nKK=2\n"),
         ("K=\nB=2\n", "K=v\nB=2\n"),
-        ("#K=1\n", "#K=1\nK=v\n"),
+        ("#K=1\n", "#K=1\n\nK=v\n"),  # the desktop leaves an empty line there
     ],
 )
 def test_set_value_changes_one_line(text, expected):
