@@ -108,7 +108,7 @@ class Runs {
       running: (...parts) => state.isRunning(at(parts)) || undefined, // so that the template stays literal
       ready: (...parts) => state.isReady(at(parts)),
       name: run.name,
-      self: run.self === undefined ? undefined : withSiblings(run.self, run.dirname),
+      self: run.self,
       port,
       pip: { install: { torch } },
       kernel: run.kernel,
@@ -257,17 +257,6 @@ class Runs {
     if (forget) delete this.#host.state.memory.local[run.key]
     release(run.handles)
   }
-}
-
-/** Old launchers read `self.session.url` from `session.json` beside the script (7.3). */
-function withSiblings (self, folder) {
-  if (!isPlain(self)) return self
-  return new Proxy(self, {
-    get (target, name) {
-      if (typeof name !== 'string' || name in target || !/^[\w-]+$/.test(name)) return target[name]
-      try { return JSON.parse(fs.readFileSync(path.join(folder, name + '.json'), 'utf8')) } catch { return undefined }
-    }
-  })
 }
 
 module.exports = { Runs, ScriptProblem }
