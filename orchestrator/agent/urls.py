@@ -48,7 +48,7 @@ _ANNOUNCING: Final = re.compile(
             r"Listening (?:on|at)",  # Ollama, Gunicorn, Node
             r"Invoke(?:AI)? running on",
             r"^\s*(?:➜|->|-|▲|>)?\s*(?:Local|Network)\s*:",  # Vite, Next.js, Astro, Nuxt
-            r"ready (?:on|started server on)",  # older Next.js
+            r"(?:ready|started server) on\b",  # older Next.js
             r"Starting (?:development )?server at",  # Django
             r"Serving (?:HTTP|at|on)",  # http.server
             r"(?:Open|Visit|Access|Browse|Go to|Navigate to|available at|accessible at|running at|hosted at|served at)\b",

@@ -1,0 +1,432 @@
+"""The life cycle with a stand-in engine: which scripts run when, what is resumed, restarted, given up and undone."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from orchestrator.agent.condition import Condition
+from orchestrator.agent.contracts import Plan, Target
+from orchestrator.agent.installing import Installing
+from orchestrator.agent.lifecycle import Lifecycle
+from orchestrator.agent.outcome import Desk, Record, UpOptions
+from orchestrator.agent.position import PositionStore
+from orchestrator.agent.probe import Answer
+from orchestrator.agent.ready import Readiness
+from orchestrator.agent.serving import Serving
+from tests.agent.fakes import FakeApp, FakeEngine, FakeResult, FakeTime
+
+URL = "http://127.0.0.1:7860/"
+
+
+class Bench:
+    """One app, its life cycle, and everything that it told."""
+
+    def __init__(self, tmp_path, *plans, record=None):
+        self.time = FakeTime()
+        self.folder = tmp_path / "app"
+        self.install, self.start, self.update = (Target(str(self.folder / f"{name}.js")) for name in ("install", "start", "update"))
+        self.app = FakeApp(self.folder, *(plans or (self.plan("start"),)))
+        self.engine = FakeEngine()
+        self.told: list[tuple[str, dict]] = []
+        self.stored: list[str] = []
+        self.answers = {URL: Answer(200, page=True)}
+        self.positions = PositionStore(tmp_path / "position.json", clock=self.time.clock)
+        self.record = record or Record()
+        desk = Desk(self.app, self.record, lambda kind, data: self.told.append((kind, dict(data))), lambda record: self.stored.append(str(record.condition)),
+                    lambda: ["last line"])
+        serving = Serving(desk, readiness=self.readiness, probe=self.probe, clock=self.time.clock, sleep=self.time.sleep)
+        self.life = Lifecycle(desk, Installing(desk, self.positions), serving, open_engine=self.open)
+        self.engine.scripts[self.install.path] = self.ends()
+        self.engine.scripts[self.start.path] = self.serves()
+        self.engine.scripts[self.update.path] = self.ends()
+
+    def plan(self, stage, **keywords):
+        return Plan(**{"install": self.install, "start": self.start, "update": self.update, "stage": stage, **keywords})
+
+    async def open(self):
+        return self.engine
+
+    async def probe(self, url):
+        return self.answers.get(url)
+
+    def readiness(self, options, name):
+        return Readiness(probe=self.probe, ports=list, clock=self.time.clock, sleep=self.time.sleep, name=name,
+                         timeout=options.timeout or 100, strict=True)
+
+    def event(self, kind, **data):
+        self.life.event(kind, data)
+
+    def ends(self, **result):
+        async def script(_engine, _payload):
+            await asyncio.sleep(0)
+            return FakeResult(**result)
+
+        return script
+
+    def serves(self, **result):
+        async def script(_engine, _payload):
+            self.event("shell.start", id="s1", script="app/start.js", pid=1)
+            self.event("local.url", script="app/start.js", name="url", value=URL)
+            return FakeResult(**{"daemon": True, **result})
+
+        return script
+
+    def kinds(self):
+        return [kind for kind, _ in self.told]
+
+    def of(self, kind):
+        return [data for name, data in self.told if name == kind]
+
+    def started(self):
+        return [path.rpartition("/")[2] for path, _ in self.engine.started]
+
+    async def settle(self):
+        for _ in range(200):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+async def test_a_fresh_app_is_installed_started_and_ready(tmp_path):
+    bench = Bench(tmp_path)
+    bench.app.plans = [bench.plan("install"), bench.plan("start")]
+    outcome = await bench.life.up(UpOptions())
+    assert outcome == {"state": "ready", "url": URL, "failed": None, "failed_children": []}
+    assert bench.started() == ["install.js", "start.js"]
+    assert bench.stored == ["installing", "stopped", "starting", "ready"]
+    assert bench.of("ready") == [{"url": URL, "source": "local.url"}]
+
+
+async def test_up_of_a_ready_app_does_nothing(bench):
+    await bench.life.up(UpOptions())
+    assert (await bench.life.up(UpOptions()))["state"] == "ready"
+    assert bench.started() == ["start.js"]
+
+
+async def test_up_of_an_app_that_answers_no_more_starts_it_again(bench):
+    await bench.life.up(UpOptions())
+    bench.answers.clear()
+    again = asyncio.create_task(bench.life.up(UpOptions()))
+    await bench.settle()
+    bench.answers[URL] = Answer(200, page=True)
+    assert (await again)["state"] == "ready"
+    assert bench.started() == ["start.js", "start.js"]
+
+
+async def test_two_at_once_are_one(bench):
+    first, second = await asyncio.gather(bench.life.up(UpOptions()), bench.life.up(UpOptions()))
+    assert first == second
+    assert bench.started() == ["start.js"]
+
+
+async def test_an_installed_app_is_only_started(bench):
+    await bench.life.up(UpOptions())
+    assert bench.started() == ["start.js"]
+
+
+async def test_a_failed_install_says_where_and_is_gone_on_with(tmp_path):
+    bench = Bench(tmp_path)
+    bench.app.plans = [bench.plan("install")]
+
+    async def failing(_engine, _payload):
+        bench.event("step.start", script="app/install.js", index=2, steps=7, method="shell.run")
+        bench.positions.save({bench.install.path: {"next": 2, "input": None, "local": {"a": 1}, "digest": "d"}})
+        bench.positions.save({})
+        return FakeResult("error", error="no space left", step=2, method="shell.run", hint="free some")
+
+    bench.engine.scripts[bench.install.path] = failing
+    outcome = await bench.life.up(UpOptions())
+    assert outcome["state"] == "failed (step 3, no space left)"
+    assert outcome["failed"] == {"script": "app/install.js", "step": 3, "method": "shell.run", "reason": "no space left", "hint": "free some", "lines": ["last line"]}
+    assert "installing (step 3 of 7)" in bench.stored
+    assert bench.started() == ["install.js"]
+
+    bench.engine.scripts[bench.install.path] = bench.ends()
+    bench.app.plans = [bench.plan("install"), bench.plan("start")]
+    assert (await bench.life.up(UpOptions()))["state"] == "ready"
+    assert bench.of("resume") == [{"script": "app/install.js", "step": 3}]
+    assert bench.positions.load(bench.install.path) is None
+
+
+async def test_an_interrupted_install_goes_on_even_when_the_menu_believes_in_it(tmp_path):
+    bench = Bench(tmp_path)
+    bench.positions.begin(bench.install.path)
+    bench.positions.save({bench.install.path: {"next": 4, "input": None, "local": {}, "digest": "d"}})
+    bench.app.plans = [bench.plan("start")]
+    seen = []
+
+    async def script(engine, _payload):
+        seen.append(engine.positions.earlier)
+        return FakeResult()
+
+    bench.engine.scripts[bench.install.path] = script
+    await bench.life.up(UpOptions())
+    assert seen[0][bench.install.path]["next"] == 4
+    assert bench.started() == ["install.js", "start.js"]
+
+
+@pytest.mark.parametrize(("options", "following"), [(UpOptions(fresh=True), None), (UpOptions(from_step=2), 1)])
+async def test_the_position_can_be_thrown_away_or_set(tmp_path, options, following):
+    bench = Bench(tmp_path)
+    bench.folder.mkdir()
+    (bench.folder / "install.js").write_text("module.exports = {run: []}")
+    bench.positions.begin(bench.install.path)
+    bench.positions.save({bench.install.path: {"next": 4, "input": None, "local": {"x": 1}, "digest": "old"}})
+    bench.app.plans = [bench.plan("install"), bench.plan("start")]
+    seen = []
+
+    async def script(engine, _payload):
+        seen.append(engine.positions.earlier.get(bench.install.path))
+        return FakeResult()
+
+    bench.engine.scripts[bench.install.path] = script
+    await bench.life.up(options)
+    assert (seen[0] and seen[0]["next"]) == following
+    if following is not None:
+        assert seen[0]["local"] == {"x": 1}
+        assert seen[0]["digest"] != "old"
+
+
+async def test_a_menu_that_still_asks_after_a_good_install_means_failure(tmp_path):
+    bench = Bench(tmp_path)
+    bench.app.plans = [bench.plan("install")]
+    outcome = await bench.life.up(UpOptions())
+    assert "still asks for the installation" in outcome["state"]
+    assert bench.started() == ["install.js"]
+
+
+async def test_a_menu_without_state_test_is_judged_by_the_script(tmp_path):
+    bench = Bench(tmp_path)
+    bench.app.plans = [bench.plan("install", lists_start=True)]
+    assert (await bench.life.up(UpOptions()))["state"] == "ready"
+    await bench.life.stop()
+    assert (await bench.life.up(UpOptions()))["state"] == "ready"
+    assert bench.started() == ["install.js", "start.js", "start.js"]
+    assert bench.record.installed == bench.install.path
+    await bench.life.stop()
+    await bench.life.up(UpOptions(fresh=True))
+    assert bench.started()[-2:] == ["install.js", "start.js"]
+
+
+async def test_a_failed_sub_script_is_flagged(tmp_path):
+    bench = Bench(tmp_path)
+    bench.app.plans = [bench.plan("install"), bench.plan("start")]
+    bench.engine.scripts[bench.install.path] = bench.ends(failed_children=["app/torch.js"])
+    outcome = await bench.life.up(UpOptions())
+    assert outcome["failed_children"] == ["app/torch.js"]
+    assert any("failed sub-script: `app/torch.js`" in str(data["reason"]) for data in bench.of("state"))
+
+
+async def test_no_start_script_is_a_clear_failure(tmp_path):
+    bench = Bench(tmp_path)
+    bench.app.plans = [bench.plan("start", start=None)]
+    assert "offers no start script" in (await bench.life.up(UpOptions()))["state"]
+
+
+async def test_a_start_script_that_fails_fails_at_once(bench):
+    bench.engine.scripts[bench.start.path] = bench.ends(status="error", error="it printed `error:`", step=0, method="shell.run")
+    outcome = await bench.life.up(UpOptions())
+    assert outcome["failed"]["step"] == 1
+    assert outcome["state"] == "failed (step 1, it printed `error:`)"
+    assert bench.time.now - 1000 < 2
+    assert bench.engine.runs == {}
+
+
+async def test_a_start_script_that_ends_leaves_no_server(bench):
+    bench.engine.scripts[bench.start.path] = bench.ends()
+    assert "left no server running" in (await bench.life.up(UpOptions()))["state"]
+
+
+async def test_a_server_that_dies_at_once_is_reported_with_its_status(bench):
+    async def script(_engine, _payload):
+        bench.event("shell.start", id="s1", script="app/start.js", pid=1)
+        asyncio.get_running_loop().call_later(0, lambda: bench.event("shell.end", id="s1", script="app/start.js", status=3, detached=True))
+        return FakeResult(daemon=True)
+
+    bench.engine.scripts[bench.start.path] = script
+    outcome = await asyncio.wait_for(bench.life.up(UpOptions()), 5)
+    assert outcome["failed"]["reason"] == "a server of `app/start.js` ended with status 3"
+    assert outcome["failed"]["lines"] == ["last line"]
+    assert bench.engine.stopped == [bench.start.path]
+
+
+async def test_a_script_that_cannot_be_loaded_is_a_failure(bench):
+    del bench.engine.scripts[bench.start.path]
+    assert "there is no script" in (await bench.life.up(UpOptions()))["state"]
+
+
+async def test_a_server_that_never_answers_is_given_up_and_stopped(bench):
+    bench.answers.clear()
+    outcome = await bench.life.up(UpOptions(timeout=30))
+    assert "no answer after 30 s" in outcome["state"]
+    assert bench.engine.runs == {}
+
+
+async def test_a_dead_server_is_started_again_and_gets_ready(bench):
+    await bench.life.up(UpOptions())
+    bench.event("shell.end", id="s1", script="app/start.js", status=137, detached=True)
+    await bench.settle()
+    assert bench.life.condition == Condition("ready", url=URL)
+    assert bench.of("restart") == [{"attempt": 1, "delay": 1.0, "reason": "a server of `app/start.js` ended with status 137"}]
+    assert bench.kinds()[-1] == "ready"
+    assert bench.of("lost")[0]["lines"] == ["last line"]
+
+
+async def test_a_foreground_server_that_dies_is_started_again(bench):
+    release = asyncio.Event()
+
+    async def script(_engine, _payload):
+        bench.event("local.url", script="app/start.js", name="url", value=URL)
+        await release.wait()
+        return FakeResult()
+
+    bench.engine.scripts[bench.start.path] = script
+    await bench.life.up(UpOptions())
+    release.set()
+    await asyncio.sleep(0)
+    await bench.settle()
+    assert len(bench.of("restart")) >= 1
+
+
+async def test_restarts_back_off_and_end_with_a_reason(bench):
+    await bench.life.up(UpOptions(timeout=5))
+    bench.answers.clear()
+    bench.event("shell.end", id="s1", script="app/start.js", status=1, detached=True)
+    for _ in range(100):
+        await bench.settle()
+        if bench.life.condition.word == "failed":
+            break
+    assert [data["delay"] for data in bench.of("restart")] == [1.0, 2.0, 4.0, 8.0, 16.0]
+    assert str(bench.life.condition).startswith("failed (gave up after 5 restarts, the last time because no answer after")
+    assert bench.of("given.up")[0]["attempts"] == 5
+    assert bench.engine.runs == {}
+
+
+async def test_a_clean_end_of_one_of_several_servers_is_only_a_warning(bench):
+    await bench.life.up(UpOptions())
+    bench.event("shell.end", id="s1", script="app/start.js", status=0, detached=True)
+    await bench.settle()
+    assert bench.life.condition.word == "ready"
+    assert bench.kinds().count("warning") == 1
+    assert "restart" not in bench.kinds()
+
+
+@pytest.mark.parametrize("how", ["stop", "down"])
+async def test_nothing_is_restarted_after_stop_and_down(bench, how):
+    await bench.life.up(UpOptions())
+    await getattr(bench.life, how)()
+    bench.event("shell.end", id="s1", script="app/start.js", status=137, detached=True, how="stopped")
+    await bench.settle()
+    assert bench.life.condition == Condition("stopped")
+    assert "restart" not in bench.kinds()
+    assert bench.engine.closed is (how == "down")
+    assert not bench.life.busy
+
+
+async def test_stop_ends_a_restart_that_waits(bench):
+    forever = asyncio.Event()
+
+    async def sleep(seconds):
+        await (forever.wait() if seconds == 1.0 else asyncio.sleep(0))
+
+    bench.life.serving._sleep = sleep
+    await bench.life.up(UpOptions())
+    bench.event("shell.end", id="s1", script="app/start.js", status=1, detached=True)
+    await bench.settle()
+    assert str(bench.life.condition) == "starting"
+    await bench.life.stop()
+    assert bench.life.condition == Condition("stopped")
+    assert bench.started() == ["start.js"]
+
+
+async def test_down_while_it_installs_answers_the_waiting_and_keeps_the_position(tmp_path):
+    bench = Bench(tmp_path)
+    bench.app.plans = [bench.plan("install")]
+
+    async def script(_engine, _payload):
+        bench.positions.save({bench.install.path: {"next": 1, "input": None, "local": {}, "digest": "d"}})
+        await asyncio.Event().wait()
+
+    bench.engine.scripts[bench.install.path] = script
+    waiting = asyncio.create_task(bench.life.up(UpOptions()))
+    await bench.settle()
+    assert str(bench.life.condition) == "installing"
+    await bench.life.down()
+    assert (await waiting)["failed"]["reason"] == "it was stopped before it was ready"
+    assert bench.life.condition == Condition("not installed")
+    assert bench.positions.step(bench.install.path) == 1
+
+
+async def test_a_caller_that_leaves_stops_nothing(bench):
+    caller = asyncio.create_task(bench.life.up(UpOptions()))
+    await asyncio.sleep(0)
+    caller.cancel()
+    await bench.settle()
+    assert bench.life.condition.word == "ready"
+
+
+async def test_a_failed_update_is_undone_and_the_app_is_started_again(bench):
+    await bench.life.up(UpOptions())
+    bench.engine.scripts[bench.update.path] = bench.ends(status="error", error="merge conflict", step=0)
+    outcome = await bench.life.update()
+    assert outcome["failed"]["reason"] == "merge conflict"
+    assert outcome["state"] == "ready"
+    assert bench.app.saved == ["save", "restore", "discard"]
+    assert bench.started() == ["start.js", "update.js", "start.js"]
+    assert bench.of("restored") == [{"reason": "merge conflict"}]
+
+
+async def test_a_good_update_of_a_stopped_app_leaves_it_stopped(bench):
+    outcome = await bench.life.update()
+    assert (outcome["state"], outcome["failed"]) == ("stopped", None)
+    assert bench.app.saved == ["save", "discard"]
+
+
+async def test_running_the_start_script_is_an_up_and_others_just_run(bench):
+    assert (await bench.life.run(bench.start))["state"] == "ready"
+    other = Target(str(bench.folder / "job.js"), {"a": "1"})
+    bench.engine.scripts[other.path] = bench.ends(result={"x": 1}, failed_children=["app/x.js"])
+    assert await bench.life.run(other) == {"status": "end", "daemon": False, "error": None, "hint": None, "step": None, "method": None,
+                                           "failed_children": ["app/x.js"], "result": {"x": 1}}
+    assert bench.engine.started[-1] == (other.path, {"a": "1"})
+
+
+async def test_a_url_stored_later_is_followed_once_it_answers(bench):
+    await bench.life.up(UpOptions())
+    bench.answers["http://127.0.0.1:2/"] = Answer(200, page=True)
+    bench.event("local.url", script="app/start.js", name="other", value="http://127.0.0.1:3/")
+    bench.event("local.url", script="app/start.js", name="url", value="http://127.0.0.1:2/")
+    await bench.settle()
+    assert bench.life.condition == Condition("ready", url="http://127.0.0.1:2/")
+
+
+async def test_a_url_with_a_hidden_token_is_looked_up_in_the_scripts_memory(bench):
+    full = "http://127.0.0.1:8888/lab?token=abcdef0123"
+
+    async def script(_engine, _payload):
+        bench.event("local.url", script="app/start.js", name="url", value="http://127.0.0.1:8888/lab?token=***")
+        return FakeResult(daemon=True)
+
+    async def local(_path):
+        return {"url": full}
+
+    bench.engine.scripts[bench.start.path] = script
+    bench.engine.local = local
+    bench.answers[full] = Answer(200, page=True)
+    bench.event("shell.start", id="s9", script="app/start.js", pid=1)
+    assert (await bench.life.up(UpOptions()))["url"] == full
+    assert "abcdef0123" not in str(bench.told)
+
+
+async def test_another_start_script_replaces_the_running_one(bench):
+    await bench.life.up(UpOptions())
+    variant = Target(str(bench.folder / "start-cpu.js"))
+    bench.engine.scripts[variant.path] = bench.serves()
+    await bench.life.up(UpOptions(start=variant))
+    assert bench.started() == ["start.js", "start-cpu.js"]
+    assert list(bench.engine.runs) == [variant.path]
