@@ -67,14 +67,15 @@ def remove(path: str | os.PathLike[str]) -> None:
             os.unlink(path)  # takes any path-like as it is
 
 
-def write_whole(path: str | os.PathLike[str], parts: Iterable[bytes], *, mode: int = 0o666) -> None:
+def write_whole(path: str | os.PathLike[str], parts: Iterable[bytes], *, mode: int = 0o666, alone: bool = False) -> None:
     """Write a new file in one move: whatever stood at `path`, a folder included, stays until the new content is complete.
 
-    `mode` is what the umask is taken from. A link at `path` is replaced, not followed.
+    `mode` is what the umask is taken from. A link at `path` is replaced, not followed. `alone` tells that nobody else
+    writes this file at the same time (a lock is held): then a kill leaves nothing that the next call does not clear.
     """
     target = Path(path)
-    beside = target.with_name(f".{secrets.token_hex(8)}.new")
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    beside = target.with_name(f".{target.name}.new" if alone else f".{secrets.token_hex(8)}.new")
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if alone else os.O_EXCL), mode)
     try:
         with os.fdopen(handle, "wb") as file:
             for part in parts:

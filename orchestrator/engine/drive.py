@@ -85,6 +85,7 @@ def _share(
         registry.register(everyone, link.route, folder)
     for path in link.links:
         if path.is_symlink():
+            pending.drop(path)
             say(f"{path} is linked already")
             continue
         pending.put(path, folder)
@@ -219,8 +220,8 @@ class _Pending:
 
     def drop(self, path: Path) -> None:
         table = self._read()
-        table.pop(str(path), None)
-        self._write(table)
+        if table.pop(str(path), None) is not None:
+            self._write(table)
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -233,6 +234,6 @@ class _Pending:
         with disk("write", self._file):
             if table:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
-                write_whole(self._file, [json.dumps(table, indent=2).encode()])
+                write_whole(self._file, [json.dumps(table, indent=2).encode()], alone=True)
             else:
                 self._file.unlink(missing_ok=True)

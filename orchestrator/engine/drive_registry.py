@@ -115,7 +115,7 @@ class Registry:
             table.setdefault(key, {})[route] = str(folder)
         if json.dumps(table) != before:
             with disk("write", self.file):
-                write_whole(self.file, [json.dumps(table, indent=2).encode()])
+                write_whole(self.file, [json.dumps(table, indent=2).encode()], alone=True)
 
     def _present(self, path: str) -> Path:
         """Return a registered folder; one of a drive that has moved since is looked for in this one."""
