@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orchestrator.engine.errors import PinoctlError
 
 # name → (module, attribute, one-line help); the help is here so that `pinoctl --help` loads none of the modules
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -31,14 +36,24 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 
+# what the exit status of every command means; `shell APP -- COMMAND` has the command's own
+EXIT_STATUS: dict[int, str] = {
+    0: "done",
+    1: "failed: a script, an app or this machine; the message says what to do",
+    2: "bad input: a name, an option or a file that was given",
+    130: "interrupted with Ctrl-C",
+    141: "whoever read the output went away",
+}
+
+
 class LazyGroup(click.Group):
     """Load a command's module when the command is used, so that start-up stays quick."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         """Return the names of all commands in the order of the table."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # as above
         """Import and return one command."""
         if cmd_name not in COMMANDS:
             return None
@@ -46,18 +61,22 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, and say what is near when there is none of that name."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             import difflib  # noqa: PLC0415  # only needed on a mistake
+
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             if near:
-                error.message += f" Did you mean `{near[0]}`?"
+                text = f"{error.message} Did you mean `{near[0]}`?"
+                raise click.UsageError(text, ctx) from error
             raise
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as above
         """List the commands without loading them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
@@ -68,7 +87,8 @@ class LazyGroup(click.Group):
 def pinoctl() -> None:
     """Run Pinokio AI apps headless: from a launcher to a URL with one command.
 
-    Everything lives in PINOCTL_HOME (default: `~/pinokio`). Exit status: 0 done, 1 failed, 2 bad input, 130 interrupted.
+    Everything lives in PINOCTL_HOME (default: `~/pinokio`). Exit status:
+    0 done, 1 failed, 2 bad input, 130 interrupted.
     """
 
 
@@ -78,27 +98,46 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def invoke(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0 for success, 1 for a failure, 2 for bad input, 130 for an interrupt."""
-    from orchestrator.commands.output import report  # noqa: PLC0415  # after click has decided that something runs
+    """Run the command line and return its exit status (EXIT_STATUS)."""
+    from orchestrator.commands.output import gone, report  # noqa: PLC0415  # after click has decided that something runs
     from orchestrator.engine.errors import PinoctlError  # noqa: PLC0415
+
     try:
-        result: Any = pinoctl.main(list(arguments) if arguments is not None else None, prog_name="pinoctl", standalone_mode=False)
-    except PinoctlError as error:
-        report(error)
-        return error.exit_status
-    except click.exceptions.Abort:
-        report("interrupted")
-        return 130
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except KeyboardInterrupt:
+        result: Any = pinoctl.main(
+            list(arguments) if arguments is not None else None, prog_name="pinoctl", standalone_mode=False
+        )
+    except (click.exceptions.Abort, KeyboardInterrupt):
         report("interrupted")
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone: nothing is left to say, and nobody to say it to
-        return 1
+        gone()
+        return 141
+    except (PinoctlError, click.ClickException, OSError) as caught:
+        error = worded(caught)
+        report(error)
+        return error.exit_status
     return result if isinstance(result, int) else 0
+
+
+def worded(error: PinoctlError | click.ClickException | OSError) -> PinoctlError:
+    """Word errors of click and of the operating system as ours are."""
+    from orchestrator.commands.output import unusable  # noqa: PLC0415  # only on a mistake
+
+    if isinstance(error, click.ClickException):
+        return usage_error(error)
+    return unusable(error) if isinstance(error, OSError) else error
+
+
+def usage_error(error: click.ClickException) -> PinoctlError:
+    """Word an error of click's as ours are."""
+    from orchestrator.engine.errors import BadInputError  # noqa: PLC0415  # only on a mistake
+
+    text = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    return BadInputError(
+        re.sub(r"'([^'\n]*)'", r"`\1`", text[:1].lower() + text[1:]),
+        hint=f"`{context.command_path if context else 'pinoctl'} --help` shows what there is",
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import sys
@@ -55,6 +57,26 @@ def hint(text: str | None) -> None:
     """Print what to do next, if there is something."""
     if text:
         say(f"{paint('hint:', 'blue', sys.stderr)} {text}")
+
+
+def gone() -> None:
+    """Settle that the reader of our output went away: what is still buffered goes nowhere, without a complaint at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def unusable(error: OSError) -> PinoctlError:
+    """Turn an error of the operating system that nothing else explained into one for people."""
+    why = (error.strerror or str(error)).lower()
+    place = f"`{error.filename}` cannot be used: {why}" if error.filename else why
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return PinoctlError(place, hint="make room on that disk, or choose another home with `--home`")
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return PinoctlError(place, hint="choose a home that you can write to with `--home` or PINOCTL_HOME")
+    return PinoctlError(place)
 
 
 _CONTROL = {number: " " for number in (*range(32), *range(127, 160), 0x2028, 0x2029)} | dict.fromkeys(
