@@ -28,8 +28,14 @@ class Question:
 
     def to_json(self) -> dict[str, Any]:
         """Return the question for a client on the other side of a socket."""
-        return {"kind": self.kind, "where": self.where, "title": self.title, "description": self.description,
-                "index": self.index, "fields": [field.to_json() for field in self.fields]}  # fmt: skip
+        return {
+            "kind": self.kind,
+            "where": self.where,
+            "title": self.title,
+            "description": self.description,
+            "index": self.index,
+            "fields": [field.to_json() for field in self.fields],
+        }
 
 
 Client = Callable[[Question], Awaitable["Mapping[str, Any] | None"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from typing import TypeVar, TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,8 +16,8 @@ T = TypeVar("T")
 async def in_thread(function: Callable[[], T], *, cancel: Callable[[], None] | None = None) -> T:
     """Run a blocking function in a daemon thread of its own and return its result.
 
-    When the task is cancelled, `cancel` is called to make the function come back; it is not waited for, and a thread that
-    stays blocked in the network dies with the program (one of `asyncio.to_thread` would be waited for at the end).
+    When the task is cancelled, `cancel` is called to make the function come back; it is not waited for, and a thread
+    that stays blocked in the network dies with the program (one of `asyncio.to_thread` would be waited for).
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -34,7 +34,7 @@ async def in_thread(function: Callable[[], T], *, cancel: Callable[[], None] | N
         result, error = None, None
         try:
             result = function()
-        except BaseException as caught:  # handed on to the loop
+        except BaseException as caught:  # noqa: BLE001  # handed on to the loop
             error = caught
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, result, error)

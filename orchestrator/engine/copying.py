@@ -8,13 +8,13 @@ import secrets
 import shutil
 import stat
 from dataclasses import dataclass, fields
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.errors import ScriptError
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Mapping
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def copy(source: Path, target: Path, options: CopyOptions) -> None:
     info = _stat(source, options)
     if info is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
-    _check_pair(source, info, target, options)
+    _check_pair(info, target, options)
     if stat.S_ISDIR(info.st_mode) and _inside(source, target):
         raise OSError(errno.EINVAL, "a folder cannot be copied into itself", str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -69,12 +69,12 @@ def _inside(folder: Path, path: Path) -> bool:
         try:
             if os.path.samestat(parent.stat(), info):
                 return True
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError):  # noqa: PERF203  # the errors are the answers
             continue
     return False
 
 
-def _check_pair(source: Path, info: os.stat_result, target: Path, options: CopyOptions) -> None:
+def _check_pair(info: os.stat_result, target: Path, options: CopyOptions) -> None:
     there = _stat(target, options)
     if there is None:
         return
@@ -103,33 +103,34 @@ def _copy_folder(source: Path, info: os.stat_result, target: Path, options: Copy
     made = not target.exists()
     if made:
         target.mkdir()
-    for name in sorted(os.listdir(source)):  # names are all that is needed
+    for name in sorted(os.listdir(source)):  # noqa: PTH208  # names are all that is needed
         child, copied = source / name, target / name
         child_info = _stat(child, options)
         if child_info is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(child))
-        _check_pair(child, child_info, copied, options)
+        _check_pair(child_info, copied, options)
         _copy(child, child_info, copied, options)
     if made:
         target.chmod(stat.S_IMODE(info.st_mode))
 
 
 def _copy_link(source: Path, target: Path, options: CopyOptions) -> None:
-    destination = os.readlink(source)  # the text as it is
+    destination = os.readlink(source)  # noqa: PTH115  # the text as it is
     if not options.verbatim_symlinks:
         # Node makes relative links absolute unless told otherwise.
-        destination = os.path.normpath(os.path.join(os.path.abspath(source.parent), destination))  # resolve() would follow links
+        destination = os.path.normpath(
+            os.path.join(os.path.abspath(source.parent), destination)  # noqa: PTH100, PTH118  # the text as it is, links not followed
+        )  # resolve() would follow links
     if target.is_symlink():
         target.unlink()
-    os.symlink(destination, target)  # the text as it is
+    os.symlink(destination, target)  # noqa: PTH211  # the text as it is
 
 
 def _copy_file(source: Path, info: os.stat_result, target: Path, options: CopyOptions) -> None:
-    if target.is_symlink() or target.exists():
-        if not options.force:
-            if options.error_on_exist:
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
-            return
+    if (target.is_symlink() or target.exists()) and not options.force:
+        if options.error_on_exist:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+        return
     beside = target.with_name(f".{secrets.token_hex(8)}.new")
     try:
         shutil.copyfile(source, beside)

@@ -9,9 +9,9 @@ import secrets
 import shutil
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.engine.errors import ScriptError
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,11 +64,13 @@ def remove(path: str | os.PathLike[str]) -> None:
         if stat.S_ISDIR(mode):
             shutil.rmtree(path)
         else:
-            os.unlink(path)  # takes any path-like as it is
+            os.unlink(path)  # noqa: PTH108  # takes any path-like as it is
 
 
-def write_whole(path: str | os.PathLike[str], parts: Iterable[bytes], *, mode: int = 0o666, alone: bool = False) -> None:
-    """Write a new file in one move: whatever stood at `path`, a folder included, stays until the new content is complete.
+def write_whole(
+    path: str | os.PathLike[str], parts: Iterable[bytes], *, mode: int = 0o666, alone: bool = False
+) -> None:
+    """Write a new file in one move: what stood at `path`, a folder included, stays until the new content is complete.
 
     `mode` is what the umask is taken from. A link at `path` is replaced, not followed. `alone` tells that nobody else
     writes this file at the same time (a lock is held): then a kill leaves nothing that the next call does not clear.
@@ -91,7 +93,7 @@ def write_whole(path: str | os.PathLike[str], parts: Iterable[bytes], *, mode: i
 
 def append(path: str | os.PathLike[str], parts: Iterable[bytes]) -> None:
     """Append to a file, made if missing; when the disk refuses a part, the file gets its old length back."""
-    with open(path, "ab", buffering=0) as file:  # takes any path-like as it is
+    with open(path, "ab", buffering=0) as file:  # noqa: PTH123  # takes any path-like as it is
         before = os.fstat(file.fileno()).st_size
         try:
             for part in parts:
@@ -105,7 +107,7 @@ def append(path: str | os.PathLike[str], parts: Iterable[bytes]) -> None:
 
 
 def update_text(path: Path, text: str) -> None:
-    """Replace a text file in one move, through links and with its mode kept; a missing one becomes private to the user."""
+    """Replace a text file in one move, through links and with its mode kept; a new one is private to the user."""
     target = Path(os.path.realpath(path))
     try:
         mode = stat.S_IMODE(target.stat().st_mode)

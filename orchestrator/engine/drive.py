@@ -47,8 +47,8 @@ def share(
 ) -> None:
     """Link folders into the drive at `root`; `remote` is the app's git URL, None when it has none.
 
-    On equal names the drive's file stays; the app's, if it differs, is kept below `drives/displaced`. Raises ScriptError,
-    with everything still either in the app or in the drive.
+    On equal names the drive's file stays; the app's, if it differs, is kept below `drives/displaced`. Raises
+    ScriptError, with everything still either in the app or in the drive.
     """
     registry = Registry(root)
     for link in links:
@@ -60,8 +60,10 @@ def share(
 
 def _check_route(route: str) -> None:
     if not route or route.startswith((".", "/")) or "\0" in route or ".." in Path(route).parts:
-        raise ScriptError(f"`fs.link` cannot use the route `{route}`: a route is a relative path inside the drive",
-                          hint="write it without a leading `.` or `/`")  # fmt: skip
+        raise ScriptError(
+            f"`fs.link` cannot use the route `{route}`: a route is a relative path inside the drive",
+            hint="write it without a leading `.` or `/`",
+        )
 
 
 def _share(
@@ -96,7 +98,7 @@ def _share(
 def _linked_to(path: Path, root: Path) -> Path | None:
     """Return where a link into the drive points, None for anything else."""
     try:
-        target = Path(os.path.normpath(path.parent / os.readlink(path)))  # the text as it is
+        target = Path(os.path.normpath(path.parent / os.readlink(path)))  # noqa: PTH115  # the text as it is
     except OSError:
         return None
     return target if target.is_relative_to(root / "drives") else None
@@ -135,7 +137,7 @@ def _replace(path: Path, folder: Path, displaced: Path, say: Say) -> None:
 
 
 def move_into(source: Path, target: Path, displaced: Path, say: Say) -> None:
-    """Move what is in a folder into another, folder by folder; nothing in `target` is replaced, links are moved as they are."""
+    """Move what is in a folder into another; nothing in `target` is replaced, links are moved as they are."""
     for entry in sorted(os.scandir(source), key=lambda found: found.name):
         here, there = Path(entry.path), target / entry.name
         if not os.path.lexists(there):

@@ -9,10 +9,10 @@ import os
 import re
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.engine.disk import disk, write_whole
 from orchestrator.engine.errors import ScriptError
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -74,12 +74,17 @@ class Registry:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise ScriptError(f"the registry of shared folders `{self.file}` cannot be read: {error}",
-                              hint="repair it; without it apps would lose the links to their shared files") from error  # fmt: skip
+            raise ScriptError(
+                f"the registry of shared folders `{self.file}` cannot be read: {error}",
+                hint="repair it; without it apps would lose the links to their shared files",
+            ) from error
         if not isinstance(found, dict):
             raise ScriptError(f"the registry of shared folders `{self.file}` holds no object", hint="repair it by hand")
-        return {remote: {route: path for route, path in routes.items() if isinstance(path, str)}
-                for remote, routes in found.items() if isinstance(routes, dict)}  # fmt: skip
+        return {
+            remote: {route: path for route, path in routes.items() if isinstance(path, str)}
+            for remote, routes in found.items()
+            if isinstance(routes, dict)
+        }
 
     def folder(self, remotes: Sequence[str], route: str) -> Path | None:
         """Find the drive folder of a route: a registered one first, else a new subfolder of a registered drive."""

@@ -145,12 +145,10 @@ def _boolean(field: Field, answer: Any) -> bool:
 
 
 def _chosen(field: Field, text: str) -> str:
-    for value, shown in field.choices:
-        if text == value:
-            return value
-    for value, shown in field.choices:
-        if text == shown:
-            return value
+    found = next((value for value, _ in field.choices if text == value), None)
+    found = found if found is not None else next((value for value, shown in field.choices if text == shown), None)
+    if found is not None:
+        return found
     offered = ", ".join(f"`{value}`" for value, _ in field.choices)
     given = "the answer given" if field.secret else f"`{text}`"
     raise ScriptError(f"{given} is no choice of `{field.key}`", hint=f"choose one of {offered}")

@@ -6,7 +6,7 @@ import os
 import socket
 import stat
 from dataclasses import dataclass
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.errors import ScriptError
 from orchestrator.engine.values import to_text
@@ -68,12 +68,12 @@ def _milliseconds(options: Mapping[str, Any], key: str, default: float) -> float
 
 def is_up(method: str, url: str, env: Mapping[str, str], timeout: float) -> bool:
     """Tell whether a URL answers with 2xx in the end, redirects followed, within `timeout` seconds a request."""
-    import requests  # start-up time
+    import requests  # noqa: PLC0415  # start-up time
 
     with new_session(env) as session:
         try:
             with session.request(method, url, timeout=timeout, allow_redirects=True, stream=True) as response:
-                return 200 <= response.status_code < 300  # HTTP's own numbers
+                return 200 <= response.status_code < 300  # noqa: PLR2004  # HTTP's own numbers
         except (requests.RequestException, ValueError, OSError):
             return False
 
@@ -89,13 +89,16 @@ def check(resource: str, cwd: str, env: Mapping[str, str], options: Options) -> 
         host, _, port = rest.removeprefix("//").rpartition(":")
         return port.isdigit() and _connects((host or "localhost", int(port)), options.tcp_timeout / 1000)
     if kind == "socket":
-        return _is_socket(os.path.join(cwd, rest)) and _connects(os.path.join(cwd, rest), options.tcp_timeout / 1000)  # text in, text out
-    return os.path.exists(os.path.join(cwd, rest if kind == "file" else resource))  # text in, text out
+        return _is_socket(os.path.join(cwd, rest)) and _connects(  # noqa: PTH118  # text in, text out
+            os.path.join(cwd, rest),  # noqa: PTH118  # text in, text out
+            options.tcp_timeout / 1000,  # noqa: PTH118  # noqa: RUF100  # text in, text out
+        )  # text in, text out
+    return os.path.exists(os.path.join(cwd, rest if kind == "file" else resource))  # noqa: PTH110, PTH118  # text in, text out
 
 
 def _is_socket(path: str) -> bool:
     try:
-        return stat.S_ISSOCK(os.stat(path).st_mode)  # text in, text out
+        return stat.S_ISSOCK(os.stat(path).st_mode)  # noqa: PTH116  # text in, text out
     except OSError:
         return False
 

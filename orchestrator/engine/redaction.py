@@ -8,8 +8,25 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 HIDDEN = "***"
-_WORDS = frozenset({"token", "key", "secret", "password", "passwd", "passphrase", "passcode", "credential", "credentials",
-                    "pat", "pwd", "signature", "sig", "authorization", "cookie"})  # fmt: skip
+_WORDS = frozenset(
+    {
+        "token",
+        "key",
+        "secret",
+        "password",
+        "passwd",
+        "passphrase",
+        "passcode",
+        "credential",
+        "credentials",
+        "pat",
+        "pwd",
+        "signature",
+        "sig",
+        "authorization",
+        "cookie",
+    }
+)
 _ENDINGS = (
     "token",
     "secret",
@@ -24,7 +41,7 @@ _ENDINGS = (
 )
 
 
-def is_secret(name: str, type: str | None = None) -> bool:  # the word that forms use
+def is_secret(name: str, type: str | None = None) -> bool:  # noqa: A002  # the word that forms use
     """Tell whether a field or variable holds a secret: type `password`, or a name such as `HF_TOKEN` or `apiKey`.
 
     Names are compared word by word, so `MAX_TOKENS`, `tokenizer` and `keyboard` are no secrets.

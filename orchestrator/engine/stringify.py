@@ -13,7 +13,7 @@ def _numbers(value: Any) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             return None
-        return int(value) if value.is_integer() and abs(value) < 1e21 else value  # JavaScript's limit
+        return int(value) if value.is_integer() and abs(value) < 1e21 else value  # noqa: PLR2004  # JavaScript's limit
     if isinstance(value, dict):
         return {key: _numbers(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
     import requests
 
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"
@@ -15,8 +16,8 @@ _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 def proxies_for(url: str, env: Mapping[str, str]) -> dict[str, str]:
-    """Return the proxy of a URL as `requests` wants it, `{}` for a direct connection (curl's variables and NO_PROXY)."""
-    import requests  # start-up time
+    """Return the proxy of a URL as `requests` wants it, `{}` for a direct connection (curl's variables)."""
+    import requests  # noqa: PLC0415  # start-up time
 
     scheme = urlsplit(url).scheme.lower()
 
@@ -36,8 +37,8 @@ def new_session(env: Mapping[str, str], *, connections: int = 4) -> requests.Ses
 
     Nothing but `env` decides about proxies and certificates, also for redirects; no password files are read.
     """
-    import requests  # start-up time
-    from requests.adapters import HTTPAdapter
+    import requests  # noqa: PLC0415  # start-up time
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415  # start-up time
 
     class ProxyAdapter(HTTPAdapter):
         def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:

@@ -23,14 +23,35 @@ class Getter:
         self.text = ""
         self.stop = Stop()
         self.server: Server
-        self.settings: dict[str, Any] = {"connections": 4, "parallel_from": 100_000, "chunk": 16_384, "tries": 4, "stall": 5.0,
-                                         "save_every": 0.0, "report_every": 0.01, "env": {}, "sleep": self.waits.append}
+        self.settings: dict[str, Any] = {
+            "connections": 4,
+            "parallel_from": 100_000,
+            "chunk": 16_384,
+            "tries": 4,
+            "stall": 5.0,
+            "save_every": 0.0,
+            "report_every": 0.01,
+            "env": {},
+            "sleep": self.waits.append,
+        }
 
-    def __call__(self, name: str = "file.bin", *, to: str | None = "file.bin", checksum: tuple[str, str] | None = None, **settings: Any) -> Outcome:
+    def __call__(
+        self,
+        name: str = "file.bin",
+        *,
+        to: str | None = "file.bin",
+        checksum: tuple[str, str] | None = None,
+        **settings: Any,
+    ) -> Outcome:
         def write(text: str) -> None:
             self.text += text
 
-        order = Order(f"{self.server.url}/{name}", folder=self.folder if to is None else None, path=self.folder / to if to else None, checksum=checksum)
+        order = Order(
+            f"{self.server.url}/{name}",
+            folder=self.folder if to is None else None,
+            path=self.folder / to if to else None,
+            checksum=checksum,
+        )
         return fetch(order, settings=Settings(**{**self.settings, **settings}), stop=self.stop, write=write)
 
     @property

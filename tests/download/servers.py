@@ -48,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Any
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name it has elsewhere
         pass
 
     def do_HEAD(self) -> None:
@@ -78,7 +78,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(length))
         if habits.ranges and habits.announce:
             self.send_header("Accept-Ranges", "bytes")
-        for name, value in (("ETag", habits.etag), ("Last-Modified", habits.modified), ("Content-Disposition", habits.disposition)):
+        for name, value in (
+            ("ETag", habits.etag),
+            ("Last-Modified", habits.modified),
+            ("Content-Disposition", habits.disposition),
+        ):
             if value is not None:
                 self.send_header(name, value)
 

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from orchestrator.engine.download.model import CancelledError
+from orchestrator.engine.download.fetch import fetch
+from orchestrator.engine.download.model import CancelledError, Order, Settings
 from orchestrator.engine.errors import ScriptError
 from tests.download.conftest import Getter
 
@@ -28,7 +29,12 @@ def test_several_connections_for_a_large_file(get: Getter) -> None:
     get.habits.pause = 0.01
     get()
     assert get.target.read_bytes() == get.habits.content
-    assert sorted(get.habits.gets()) == [("bytes=0-127999", 206), ("bytes=128000-255999", 206), ("bytes=256000-383999", 206), ("bytes=384000-511999", 206)]
+    assert sorted(get.habits.gets()) == [
+        ("bytes=0-127999", 206),
+        ("bytes=128000-255999", 206),
+        ("bytes=256000-383999", 206),
+        ("bytes=384000-511999", 206),
+    ]
     assert get.habits.most_active > 1
     assert get.left() == ["file.bin"]
 
@@ -44,8 +50,11 @@ def test_ranges_that_are_announced_but_not_given(get: Getter) -> None:
     get.habits.etag = '"a"'
     get.habits.ranges = True
     honest = get.habits.etag
-    get.server.RequestHandlerClass = type("Liar", (get.server.RequestHandlerClass,), {
-        "do_GET": lambda self: (self.headers.__delitem__("Range"), super(type(self), self).do_GET())[1]})
+    get.server.RequestHandlerClass = type(
+        "Liar",
+        (get.server.RequestHandlerClass,),
+        {"do_GET": lambda self: (self.headers.__delitem__("Range"), super(type(self), self).do_GET())[1]},
+    )
     get()
     assert honest
     assert get.target.read_bytes() == get.habits.content
@@ -92,7 +101,7 @@ def test_a_smaller_file_without_ranges_starts_over(get: Getter) -> None:
 def test_a_larger_file_is_an_error_and_stays(get: Getter) -> None:
     get.folder.mkdir()
     get.target.write_bytes(b"x" * 600_000)
-    with pytest.raises(ScriptError, match="600000 bytes.*416"):
+    with pytest.raises(ScriptError, match=r"600000 bytes.*416"):
         get()
     assert get.left() == ["file.bin"]
     assert get.target.stat().st_size == 600_000
@@ -106,14 +115,14 @@ def test_head_that_tells_too_little_about_a_complete_file(get: Getter) -> None:
 
 @pytest.mark.parametrize("lie", [100, 1_000_000])
 @pytest.mark.parametrize("ranges", [True, False])
-def test_head_that_lies_about_the_size(get: Getter, lie: int, ranges: bool) -> None:
+def test_head_that_lies_about_the_size(get: Getter, lie: int, ranges: bool) -> None:  # noqa: FBT001  # a case of the table
     get.habits.head_length, get.habits.ranges = lie, ranges
     get()
     assert get.target.read_bytes() == get.habits.content
 
 
 @pytest.mark.parametrize(("chunked", "zipped"), [(True, False), (False, True), (True, True)])
-def test_no_length(get: Getter, chunked: bool, zipped: bool) -> None:
+def test_no_length(get: Getter, chunked: bool, zipped: bool) -> None:  # noqa: FBT001  # a case of the table
     get.habits.chunked, get.habits.zipped, get.habits.ranges = chunked, zipped, False
     get()
     assert get.target.read_bytes() == get.habits.content
@@ -191,7 +200,10 @@ def test_giving_up_keeps_the_part_and_the_next_try_goes_on(get: Getter) -> None:
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
 def test_lasting_refusals_end_at_once(get: Getter, status: int) -> None:
     get.habits.head = status
-    get.server.RequestHandlerClass.do_GET, kept = (lambda self: self._refuse(self.server.habits, None, status)), get.server.RequestHandlerClass.do_GET
+    get.server.RequestHandlerClass.do_GET, kept = (
+        (lambda self: self._refuse(self.server.habits, None, status)),
+        get.server.RequestHandlerClass.do_GET,
+    )
     try:
         with pytest.raises(ScriptError, match=str(status)):
             get()
@@ -282,7 +294,7 @@ def test_checksums(get: Getter, algorithm: str) -> None:
 
 
 def test_a_wrong_checksum_leaves_nothing(get: Getter) -> None:
-    with pytest.raises(ScriptError, match="sha256.*expected `0000"):
+    with pytest.raises(ScriptError, match=r"sha256.*expected `0000"):
         get(checksum=("sha256", "0" * 64))
     assert get.left() == []
 
@@ -330,9 +342,6 @@ def test_two_at_once_do_not_spoil_each_other(get: Getter) -> None:
 
 @pytest.mark.parametrize("url", ["ftp://x/y", "file:///etc/passwd", "nonsense", "http://"])
 def test_bad_urls_end_at_once(get: Getter, url: str) -> None:
-    from orchestrator.engine.download.fetch import fetch
-    from orchestrator.engine.download.model import Order, Settings
-
     with pytest.raises(ScriptError):
         fetch(Order(url, path=get.target), settings=Settings(**get.settings), stop=get.stop, write=lambda _: None)
     assert get.waits == []

@@ -17,7 +17,7 @@ import orchestrator.engine.methods.json_files
 import orchestrator.engine.methods.link
 import orchestrator.engine.methods.net
 import orchestrator.engine.methods.process
-import orchestrator.engine.methods.variables  # imported so that they register
+import orchestrator.engine.methods.variables  # noqa: F401  # imported so that they register
 from tests.methods.fakes import Bench
 
 

@@ -42,10 +42,10 @@ class FakeSidecar:
         self.calls.append(("edit_json", path, op, params))
 
     async def read_json(self, path: str) -> Any:
-        return json.loads(Path(path).read_text()) if Path(path).exists() else None
+        return json.loads(Path(path).read_text()) if Path(path).exists() else None  # noqa: ASYNC240  # tiny files
 
     async def load(self, path: str) -> Any:
-        return json.loads(Path(path).read_text()) if Path(path).exists() else None
+        return json.loads(Path(path).read_text()) if Path(path).exists() else None  # noqa: ASYNC240  # tiny files
 
 
 class FakeRun:
@@ -86,10 +86,17 @@ class Bench:
         self.slept: list[float] = []
         self.run = FakeRun(self.home, self.sink, "start.json")
         self.engine: Any = FakeEngine(
-            home=self.home, sink=self.sink, sidecar=self.sidecar, answers=answers or Answers(), resolve=self._resolve,
-            base_env={key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}, clock=time.monotonic,
-            sleep=self._sleep, shell_environment=self._shell_environment,
-            environment=SimpleNamespace(template=lambda script: {**self.engine.base_env, **self.env}))
+            home=self.home,
+            sink=self.sink,
+            sidecar=self.sidecar,
+            answers=answers or Answers(),
+            resolve=self._resolve,
+            base_env={key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ},
+            clock=time.monotonic,
+            sleep=self._sleep,
+            shell_environment=self._shell_environment,
+            environment=SimpleNamespace(template=lambda script: {**self.engine.base_env, **self.env}),
+        )
 
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -101,10 +108,17 @@ class Bench:
     def _resolve(self, uri: str, cwd: str | None) -> str:
         if uri.startswith("~/"):
             return os.path.normpath(self.home.root / uri[2:])
-        return os.path.normpath(os.path.join(cwd or "/", uri))
+        return os.path.normpath(os.path.join(cwd or "/", uri))  # noqa: PTH118  # text in, text out
 
     async def __call__(self, name: str, params: Any = UNDEFINED, **more: Any) -> Any:
-        call = Call(engine=self.engine, run=self.run, method=name, params=params, step={"method": name, "params": params}, **more)
+        call = Call(
+            engine=self.engine,
+            run=self.run,
+            method=name,
+            params=params,
+            step={"method": name, "params": params},
+            **more,
+        )
         return await METHODS[name](call)
 
     def text(self) -> str:

@@ -16,7 +16,9 @@ from tests.methods.fakes import Bench
 
 def mounted(folder: Path, options: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], capture_output=True, check=False
+    ).returncode:
         pytest.skip("needs the right to mount a small disk")
 
 
@@ -35,9 +37,9 @@ async def test_full_disk_keeps_the_old_file(bench: Bench, small: Path) -> None:
         assert "free some space" in (caught.value.hint or "")
         assert (small / "f").read_text() == "old"
     (bench.app / "big").write_text("x" * 200_000)
-    with pytest.raises(ScriptError, match="cannot copy .*disk is full"):
+    with pytest.raises(ScriptError, match=r"cannot copy .*disk is full"):
         await bench("fs.copy", {"src": "big", "dest": "small/f"})
-    assert [(path.name, path.read_text()) for path in small.iterdir()] == [("f", "old")]
+    assert [(path.name, path.read_text()) for path in small.iterdir()] == [("f", "old")]  # noqa: ASYNC240  # tiny files
 
 
 async def test_read_only_disk(bench: Bench) -> None:
@@ -48,7 +50,7 @@ async def test_read_only_disk(bench: Bench) -> None:
             with pytest.raises(ScriptError, match="read-only"):
                 await bench(method, {"path": "ro/new", **params})
     finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+        subprocess.run(["umount", "-l", str(folder)], check=True)  # noqa: ASYNC221  # tests may wait
 
 
 @pytest.mark.parametrize("number", range(1, 135))

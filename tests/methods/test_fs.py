@@ -31,15 +31,21 @@ async def test_write_makes_parents_and_replaces_a_folder(bench: Bench) -> None:
     assert files(bench.app) == {"deep/x": "new"}
 
 
-@pytest.mark.parametrize(("params", "expected"), [
-    ({"json": {"a": 1, "f": 1.0, "u": UNDEFINED, "fn": Opaque({"$function": "f"}), "l": [UNDEFINED]}}, '{"a":1,"f":1,"l":[null]}'),
-    ({"json2": {"a": [1], "e": {}, "l": []}}, '{\n  "a": [\n    1\n  ],\n  "e": {},\n  "l": []\n}'),
-    ({"json": 0, "json2": [], "text": "t"}, "[]"),
-    ({"text": "", "buffer": b"bytes"}, "bytes"),
-    ({"text": ["a", "b", b"c"], "join": "-"}, "abc"),
-    ({"text": "ü\nx\r\n"}, "ü\nx\r\n"),
-    ({"json": {"é": "\ud800", "nan": float("nan")}}, '{"é":"\\ud800","nan":null}'),
-])
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        (
+            {"json": {"a": 1, "f": 1.0, "u": UNDEFINED, "fn": Opaque({"$function": "f"}), "l": [UNDEFINED]}},
+            '{"a":1,"f":1,"l":[null]}',
+        ),
+        ({"json2": {"a": [1], "e": {}, "l": []}}, '{\n  "a": [\n    1\n  ],\n  "e": {},\n  "l": []\n}'),
+        ({"json": 0, "json2": [], "text": "t"}, "[]"),
+        ({"text": "", "buffer": b"bytes"}, "bytes"),
+        ({"text": ["a", "b", b"c"], "join": "-"}, "abc"),
+        ({"text": "ü\nx\r\n"}, "ü\nx\r\n"),
+        ({"json": {"é": "\ud800", "nan": float("nan")}}, '{"é":"\\ud800","nan":null}'),
+    ],
+)
 async def test_write_takes_the_first_truthy_payload(bench: Bench, params: dict[str, Any], expected: str) -> None:
     await bench("fs.write", {"path": "f", **params})
     assert (bench.app / "f").read_bytes().decode() == expected
@@ -52,11 +58,21 @@ async def test_a_falsy_payload_leaves_no_file(bench: Bench, payload: dict[str, A
     assert files(bench.app) == {}
 
 
-@pytest.mark.parametrize(("params", "name"), [
-    ({"path": "f", "text": 5}, "text"), ({"path": "f", "text": {"a": 1}}, "text"), ({"path": "f", "buffer": 7}, "buffer"),
-    ({"path": 5, "text": "x"}, "path"), ({"path": "", "text": "x"}, "path"), ({"text": "x"}, "path"), ({"path": "a\0b", "text": "x"}, "path"),
-    (["f"], "params"), (UNDEFINED, "params"), ("f", "params"),
-])
+@pytest.mark.parametrize(
+    ("params", "name"),
+    [
+        ({"path": "f", "text": 5}, "text"),
+        ({"path": "f", "text": {"a": 1}}, "text"),
+        ({"path": "f", "buffer": 7}, "buffer"),
+        ({"path": 5, "text": "x"}, "path"),
+        ({"path": "", "text": "x"}, "path"),
+        ({"text": "x"}, "path"),
+        ({"path": "a\0b", "text": "x"}, "path"),
+        (["f"], "params"),
+        (UNDEFINED, "params"),
+        ("f", "params"),
+    ],
+)
 @pytest.mark.parametrize("method", ["fs.write", "fs.append"])
 async def test_wrong_types_name_the_parameter(bench: Bench, method: str, params: Any, name: str) -> None:
     (bench.app / "f").write_text("kept")
@@ -65,13 +81,23 @@ async def test_wrong_types_name_the_parameter(bench: Bench, method: str, params:
     assert files(bench.app) == {"f": "kept"}
 
 
-@pytest.mark.parametrize(("method", "params", "name"), [
-    ("fs.read", {"path": 1}, "path"), ("fs.read", {"path": "f", "encoding": 5}, "encoding"), ("fs.cat", {}, "path"),
-    ("fs.rm", {"path": None}, "path"), ("fs.remove", {"path": []}, "path"), ("fs.make", {"path": False}, "path"),
-    ("fs.copy", {"src": 1, "dest": "x"}, "src"), ("fs.copy", {"src": "x"}, "dest"), ("fs.copy", {"src": "f", "dest": "x", "options": True}, "options"),
-    ("fs.copy", {"src": "f", "dest": "x", "options": {"recursive": "yes"}}, "options.recursive"),
-    ("fs.open", {"path": 1}, "path"), ("fs.open", {"path": "x", "action": 1}, "action"),
-])
+@pytest.mark.parametrize(
+    ("method", "params", "name"),
+    [
+        ("fs.read", {"path": 1}, "path"),
+        ("fs.read", {"path": "f", "encoding": 5}, "encoding"),
+        ("fs.cat", {}, "path"),
+        ("fs.rm", {"path": None}, "path"),
+        ("fs.remove", {"path": []}, "path"),
+        ("fs.make", {"path": False}, "path"),
+        ("fs.copy", {"src": 1, "dest": "x"}, "src"),
+        ("fs.copy", {"src": "x"}, "dest"),
+        ("fs.copy", {"src": "f", "dest": "x", "options": True}, "options"),
+        ("fs.copy", {"src": "f", "dest": "x", "options": {"recursive": "yes"}}, "options.recursive"),
+        ("fs.open", {"path": 1}, "path"),
+        ("fs.open", {"path": "x", "action": 1}, "action"),
+    ],
+)
 async def test_wrong_types_elsewhere(bench: Bench, method: str, params: Any, name: str) -> None:
     with pytest.raises(ScriptError, match=f"`{name}`"):
         await bench(method, params)
@@ -102,15 +128,27 @@ async def test_a_link_is_replaced_by_write_and_followed_by_append(bench: Bench) 
     assert (bench.app / "real").read_text() == "real+"
 
 
-@pytest.mark.parametrize(("encoding", "expected"), [
-    (None, b"\xc3\xa9\xff"), ("utf8", "é\ufffd"), ("UTF-8", "é\ufffd"), ("latin1", "Ã©ÿ"), ("hex", "c3a9ff"), ("base64", "w6n/"), ("base64url", "w6n_"), ("ascii", "C)\x7f"),
-])
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [
+        (None, b"\xc3\xa9\xff"),
+        ("utf8", "é\ufffd"),
+        ("UTF-8", "é\ufffd"),
+        ("latin1", "Ã©ÿ"),
+        ("hex", "c3a9ff"),
+        ("base64", "w6n/"),
+        ("base64url", "w6n_"),
+        ("ascii", "C)\x7f"),
+    ],
+)
 async def test_read_encodings(bench: Bench, encoding: str | None, expected: Any) -> None:
     (bench.app / "f").write_bytes(b"\xc3\xa9\xff")
     assert await bench("fs.read", {"path": "f", **({"encoding": encoding} if encoding else {})}) == expected
 
 
-@pytest.mark.parametrize(("path", "reason"), [("missing", "does not exist"), (".", "is a folder"), ("f/x", "is a file, not a folder")])
+@pytest.mark.parametrize(
+    ("path", "reason"), [("missing", "does not exist"), (".", "is a folder"), ("f/x", "is a file, not a folder")]
+)
 async def test_read_errors_say_what_and_why(bench: Bench, path: str, reason: str) -> None:
     (bench.app / "f").write_text("x")
     with pytest.raises(ScriptError, match=reason) as caught:
@@ -176,7 +214,7 @@ async def test_copy_needs_recursive_for_folders(bench: Bench) -> None:
 def tree(root: Path) -> dict[str, str]:
     def shown(path: Path) -> str:
         if path.is_symlink():
-            return "-> " + os.readlink(path).replace(str(root), "<root>")
+            return "-> " + os.readlink(path).replace(str(root), "<root>")  # noqa: PTH115  # text in, text out
         return "/" if path.is_dir() else f"{stat.S_IMODE(path.stat().st_mode):o} {path.read_text()}"
 
     return {str(path.relative_to(root)): shown(path) for path in sorted(root.rglob("*"))}
@@ -200,12 +238,30 @@ def landscape(root: Path) -> None:
 
 
 CASES: list[tuple[str, str, dict[str, Any]]] = [
-    ("f", "new/deep/f", {}), ("f", "d/a", {}), ("f", "d/a", {"force": False}), ("f", "d/a", {"force": False, "errorOnExist": True}), ("f", "d", {}),
-    ("f", "f", {}), ("d", "g", {}), ("d", "g", {"recursive": True}), ("d", "e", {"recursive": True}), ("d", "e", {"recursive": True, "force": False}),
-    ("d", "f", {"recursive": True}), ("d", "d/sub/x", {"recursive": True}), ("d", "d", {"recursive": True}), ("link", "g", {}),
-    ("link", "g", {"dereference": True}), ("link", "g", {"verbatimSymlinks": True}), ("dirlink", "g", {"recursive": True}), ("d", "dirlink", {"recursive": True}),
-    ("d", "g", {"recursive": True, "verbatimSymlinks": True}), ("missing", "g", {"recursive": True}), ("f", "f/x", {}),
-    ("link", "e/a", {}), ("d/rel", "link", {}), ("f", "link", {}),
+    ("f", "new/deep/f", {}),
+    ("f", "d/a", {}),
+    ("f", "d/a", {"force": False}),
+    ("f", "d/a", {"force": False, "errorOnExist": True}),
+    ("f", "d", {}),
+    ("f", "f", {}),
+    ("d", "g", {}),
+    ("d", "g", {"recursive": True}),
+    ("d", "e", {"recursive": True}),
+    ("d", "e", {"recursive": True, "force": False}),
+    ("d", "f", {"recursive": True}),
+    ("d", "d/sub/x", {"recursive": True}),
+    ("d", "d", {"recursive": True}),
+    ("link", "g", {}),
+    ("link", "g", {"dereference": True}),
+    ("link", "g", {"verbatimSymlinks": True}),
+    ("dirlink", "g", {"recursive": True}),
+    ("d", "dirlink", {"recursive": True}),
+    ("d", "g", {"recursive": True, "verbatimSymlinks": True}),
+    ("missing", "g", {"recursive": True}),
+    ("f", "f/x", {}),
+    ("link", "e/a", {}),
+    ("d/rel", "link", {}),
+    ("f", "link", {}),
 ]
 
 
@@ -215,8 +271,16 @@ def test_copy_is_that_of_node(tmp_path: Path) -> None:
     for root, *_ in work:
         Path(root).mkdir()
         landscape(Path(root))
-    program = ("const fs=require('fs'),p=require('path');const out=[];(async()=>{for(const [r,s,d,o] of JSON.parse(fs.readFileSync(0)))"
-               "{try{await fs.promises.cp(p.join(r,s),p.join(r,d),o);out.push('ok')}catch(e){out.push('error')}}console.log(JSON.stringify(out))})()")
+    program = """
+        const fs = require('fs'), p = require('path')
+        const one = (root, from, to, options) => fs.promises.cp(p.join(root, from), p.join(root, to), options)
+        const all = async () => {
+          const out = []
+          for (const entry of JSON.parse(fs.readFileSync(0)))   # noqa: W291  # needed
+            out.push(await one(...entry).then(() => 'ok', () => 'error'))
+          console.log(JSON.stringify(out))
+        }
+        all()"""
     answer = subprocess.run(["node", "-e", program], input=json.dumps(work), capture_output=True, text=True, check=True)
     for (root, source, target, options), theirs in zip(work, json.loads(answer.stdout), strict=True):
         mine = tmp_path / Path(root).name.replace("node", "mine")

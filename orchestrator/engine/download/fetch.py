@@ -19,8 +19,9 @@ from orchestrator.engine.redaction import redact_url
 from orchestrator.engine.webclient import new_session
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Callable
+    from pathlib import Path
+
     import requests
 
 _RESTARTS = 3  # how often a file may turn out to be another one
@@ -58,8 +59,10 @@ class _Download:
             self._progress = Progress(target.name, self._write, self._settings.clock)
             return self._to(target, remote)
         except TransientError as error:
-            raise ScriptError(f"cannot download `{self._shown}`: {error}, {self._settings.tries} times in a row",
-                              hint=f"check the network and the URL; {_KEPT}") from error  # fmt: skip
+            raise ScriptError(
+                f"cannot download `{self._shown}`: {error}, {self._settings.tries} times in a row",
+                hint=f"check the network and the URL; {_KEPT}",
+            ) from error
         finally:
             self._progress.end()
 
@@ -69,7 +72,7 @@ class _Download:
         return self._order.folder
 
     def _ask(self, question: Callable[[requests.Session, str, Settings], Remote]) -> Remote:
-        import requests  # start-up time
+        import requests  # noqa: PLC0415  # start-up time
 
         def once() -> Remote:
             try:
@@ -131,8 +134,10 @@ class _Download:
         if remote.size is not None and size > remote.size:
             told = self._ask(ask_one_byte).size  # HEAD may have lied
             if told is not None and size > told:
-                raise ScriptError(f"cannot download to `{target}`: it has {size} bytes, and the file on the server only {told} (416)",
-                                  hint="remove it first if it is not wanted")  # fmt: skip
+                raise ScriptError(
+                    f"cannot download to `{target}`: it has {size} bytes, the file on the server only {told} (416)",
+                    hint="remove it first if it is not wanted",
+                )
             return size == told and self._order.checksum is None
         return size == remote.size and self._order.checksum is None
 
@@ -168,8 +173,11 @@ class _Download:
         missing = (remote.size or 0) - partial.done
         free = self._settings.free(partial.target.parent)
         if missing > free:
-            raise ScriptError(f"cannot download `{self._shown}`: {amount(missing)} are missing, and `{partial.target.parent}` has room for {amount(free)}",
-                              hint=f"free some space or use a larger disk; {_KEPT}")  # fmt: skip
+            raise ScriptError(
+                f"cannot download `{self._shown}`: {amount(missing)} are missing, "
+                f"and `{partial.target.parent}` has room for {amount(free)}",
+                hint=f"free some space or use a larger disk; {_KEPT}",
+            )
 
     def _fill(self, partial: Partial, remote: Remote) -> None:
         """Fetch what is missing and check it, starting over when it turns out to be another file."""
@@ -188,8 +196,10 @@ class _Download:
                 transfer.run()
             except ChangedError:
                 if restart == _RESTARTS:
-                    raise ScriptError(f"cannot download `{self._shown}`: the server keeps answering with something else than it promised",
-                                      hint="try another mirror of the file") from None  # fmt: skip
+                    raise ScriptError(
+                        f"cannot download `{self._shown}`: the server keeps answering with another file",
+                        hint="try another mirror of the file",
+                    ) from None
                 self._progress.line("the server gives no parts of this file, or it has changed: starting over")
                 remote = dataclasses.replace(self._ask(ask_one_byte), ranges=False)
                 partial.begin(remote, [Segment(0, remote.size)])
@@ -215,8 +225,10 @@ class _Download:
             self._progress.line("the checksum is wrong: starting over")
             return False
         partial.discard()
-        raise ScriptError(f"the {algorithm} of `{self._shown}` is `{found}`, expected `{expected}`",
-                          hint="the file on the server is another one, or the checksum in the script is wrong")  # fmt: skip
+        raise ScriptError(
+            f"the {algorithm} of `{self._shown}` is `{found}`, expected `{expected}`",
+            hint="the file on the server is another one, or the checksum in the script is wrong",
+        )
 
     def _digest(self, path: Path) -> str:
         algorithm = self._order.checksum[0] if self._order.checksum else "sha256"

@@ -7,17 +7,17 @@ import shutil
 import threading
 import time
 from dataclasses import dataclass, field
-
-from orchestrator.engine.errors import ScriptError
 from typing import TYPE_CHECKING
 
+from orchestrator.engine.errors import ScriptError
+
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 
 class TransientError(Exception):
-    """Report a failure that may pass: a broken connection, a server that is busy. `wait` is what the server asked for."""
+    """Report a failure that may pass: a broken connection, a server that is busy. `wait`: what the server asks for."""
 
     def __init__(self, message: str, *, wait: float | None = None) -> None:
         super().__init__(message)
@@ -68,7 +68,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Tell what became of an order: `status` is `skipped` or `downloaded`, `received` the bytes that came over the network."""
+    """Tell what became of an order: `status` is `skipped` or `downloaded`, `received` the bytes that really came."""
 
     path: Path
     status: str

@@ -23,7 +23,7 @@ def safe_name(name: str | None) -> str | None:
     stem, dot, ending = last.rpartition(".")
     while len(last.encode("utf-8", "replace")) > _LONGEST:
         stem, last = (
-            (stem[:-1], f"{stem[:-1]}{dot}{ending}") if len(stem) > 1 and len(ending) < 20 else (stem, last[:-1])
+            (stem[:-1], f"{stem[:-1]}{dot}{ending}") if len(stem) > 1 and len(ending) < 20 else (stem, last[:-1])  # noqa: PLR2004  # endings are short
         )  # an ending is short
     return last.encode("utf-8", "replace").decode("utf-8")
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import threading
 from dataclasses import dataclass
-from typing import Any, TYPE_CHECKING
-
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.engine.download.model import Remote
-    from pathlib import Path
     from collections.abc import Callable
+    from pathlib import Path
+
+    from orchestrator.engine.download.model import Remote
 
 
 @dataclass(slots=True)
@@ -40,7 +41,7 @@ def split(size: int, parts: int) -> list[Segment]:
     """Divide a file into segments of about equal length, none of them empty."""
     parts = max(1, min(parts, size))
     bounds = [size * number // parts for number in range(parts + 1)]
-    return [Segment(start, end) for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [Segment(start, end) for start, end in itertools.pairwise(bounds)]
 
 
 class Partial:
@@ -81,7 +82,7 @@ class Partial:
         return os.fstat(self._handle).st_size
 
     def resume(self, remote: Remote) -> bool:
-        """Take up the segments of an earlier download of the same file; answers False when there is nothing to go on with."""
+        """Take up the segments of an earlier download of the same file; answers False when there are none."""
         try:
             found = json.loads(self.note.read_text("utf-8"))
             segments = [Segment(int(start), int(end), int(done)) for start, end, done in found["segments"]]

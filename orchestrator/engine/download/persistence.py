@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar, TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.engine.download.model import Settings, Stop, TransientError
 
@@ -25,7 +25,7 @@ def persistently(
 
     `position` tells progress: a failure after some starts the count anew. The last error is raised.
     """
-    import tenacity  # start-up time
+    import tenacity  # noqa: PLC0415  # start-up time
 
     failures, reached = 0, position()
 

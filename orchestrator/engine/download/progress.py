@@ -13,7 +13,7 @@ _CLEAR = "\x1b[K"
 def amount(count: float) -> str:
     """Write a number of bytes for people, in decimal units."""
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:  # decimal units
+        if count < 1000:  # noqa: PLR2004  # decimal units
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.2f} TB"

@@ -13,9 +13,9 @@ from orchestrator.engine.errors import ScriptError
 from orchestrator.engine.redaction import redact_url
 
 if TYPE_CHECKING:
-    from orchestrator.engine.download.partial import Partial, Segment
     import requests
 
+    from orchestrator.engine.download.partial import Partial, Segment
     from orchestrator.engine.download.progress import Progress
 
 _KEPT = (".gz", ".tgz", ".gzip")  # servers label these as encoded, but they are wanted as they are
@@ -59,7 +59,7 @@ class Transfer:
         self.received = 0
 
     def run(self) -> None:
-        """Fetch everything; raise ScriptError, DiskError, ChangedError, CancelledError, or TransientError when giving up."""
+        """Fetch it all; raise ScriptError, DiskError, ChangedError, CancelledError, or TransientError at the end."""
         missing = [segment for segment in self._partial.segments if not segment.complete]
         forget = self._outer.on_set(self._stop.set)
         threads = [
@@ -110,9 +110,14 @@ class Transfer:
     def _work(self, segment: Segment) -> None:
         failure: BaseException | None = None
         try:
-            persistently(lambda: self._fetch(segment), settings=self._settings, stop=self._stop,
-                         note=self._progress.line, position=lambda: segment.done)  # fmt: skip
-        except BaseException as error:  # handed on to the thread that waits
+            persistently(
+                lambda: self._fetch(segment),
+                settings=self._settings,
+                stop=self._stop,
+                note=self._progress.line,
+                position=lambda: segment.done,
+            )
+        except BaseException as error:  # noqa: BLE001  # handed on to the thread that waits
             failure = error
         with self._idle:
             self._working -= 1
@@ -122,16 +127,20 @@ class Transfer:
 
     def _fetch(self, segment: Segment) -> None:
         """Ask once for the rest of a segment and write what comes."""
-        import requests  # start-up time
-        import urllib3
+        import requests  # noqa: PLC0415  # start-up time
+        import urllib3  # noqa: PLC0415  # start-up time
 
         if segment.complete:
             return
         if self._decoded:
             segment.done = 0  # offsets in a decoded stream mean nothing to the server
         try:
-            response = self._session.get(self._url, headers=self._headers(segment), stream=True,
-                                         timeout=(self._settings.connect_timeout, self._settings.stall))  # fmt: skip
+            response = self._session.get(
+                self._url,
+                headers=self._headers(segment),
+                stream=True,
+                timeout=(self._settings.connect_timeout, self._settings.stall),
+            )
             with response:
                 self._accept(segment, response)
                 self._copy(segment, response)
@@ -158,12 +167,12 @@ class Transfer:
         return headers
 
     def _accept(self, segment: Segment, response: requests.Response) -> None:
-        """Check that an answer is the bytes asked for; adjust the segment to a file that is longer or shorter than told."""
+        """Check that an answer is the bytes asked for; adjust the segment to a file of another length than told."""
         check = response.status_code
-        if check == 416:  # range not satisfiable
+        if check == 416:  # noqa: PLR2004  # range not satisfiable
             raise ChangedError
         check_status(response, self._url)
-        if check == 206:  # partial content
+        if check == 206:  # noqa: PLR2004  # partial content
             bounds, total = (
                 range_of(response.headers.get("Content-Range")),
                 total_of(response.headers.get("Content-Range")),
@@ -175,7 +184,7 @@ class Transfer:
             ):
                 raise ChangedError
             return
-        if check != 200:  # nothing else carries the file
+        if check != 200:  # noqa: PLR2004  # nothing else carries the file
             raise ScriptError(
                 f"cannot download `{redact_url(self._url)}`: the server answered status {check}", hint="check the URL"
             )
@@ -225,11 +234,16 @@ def _cut(raw: object) -> None:
 def describe(error: BaseException) -> str:
     """Say in a few words what failed in the network."""
     text = str(error)
-    for sign, words in (("timed out", "nothing came for too long"), ("Name or service not known", "the server's name is unknown"),
-                        ("Temporary failure in name resolution", "the server's name cannot be looked up"),
-                        ("Connection refused", "the server refused the connection"), ("reset by peer", "the connection was reset"),
-                        ("IncompleteRead", "the connection was closed before the end"), ("RemoteDisconnected", "the connection was closed"),
-                        ("Missing dependencies for SOCKS", "SOCKS proxies need the package `PySocks`")):  # fmt: skip
+    for sign, words in (
+        ("timed out", "nothing came for too long"),
+        ("Name or service not known", "the server's name is unknown"),
+        ("Temporary failure in name resolution", "the server's name cannot be looked up"),
+        ("Connection refused", "the server refused the connection"),
+        ("reset by peer", "the connection was reset"),
+        ("IncompleteRead", "the connection was closed before the end"),
+        ("RemoteDisconnected", "the connection was closed"),
+        ("Missing dependencies for SOCKS", "SOCKS proxies need the package `PySocks`"),
+    ):
         if sign in text:
             return words
     return text[:200] or type(error).__name__

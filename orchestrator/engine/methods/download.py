@@ -55,7 +55,7 @@ def orders(call: Call) -> list[Order]:
 
 
 async def _one(call: Call, order: Order) -> Outcome | None:
-    from orchestrator.engine.download.fetch import fetch  # start-up time
+    from orchestrator.engine.download.fetch import fetch  # noqa: PLC0415  # start-up time
 
     loop, stop = asyncio.get_running_loop(), Stop()
     settings = Settings(env=dict(call.engine.base_env))

@@ -40,8 +40,17 @@ async def execute(call: Call) -> Any:
     env = {**await call.engine.shell_environment(call.run), **extra}
     with disk("run a command in", cwd):
         process = await asyncio.create_subprocess_exec(
-            str(shell), "-c", message, cwd=cwd, env=env, stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, start_new_session=True, limit=1 << 20)  # fmt: skip
+            str(shell),
+            "-c",
+            message,
+            cwd=cwd,
+            env=env,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            limit=1 << 20,
+        )
     outputs, late = await _finish(process, timeout / 1000 if timeout else None)
     _follow(call.run, process.pid)
     stdout, stderr = (data.decode("utf-8", "replace") for data in outputs)
@@ -51,7 +60,9 @@ async def execute(call: Call) -> Any:
     return {"stdout": stdout, "error": _error(message, process.returncode, stderr, late=late), "stderr": stderr}
 
 
-async def _finish(process: asyncio.subprocess.Process, timeout: float | None) -> tuple[list[bytes], bool]:  # the step's own
+async def _finish(
+    process: asyncio.subprocess.Process, timeout: float | None
+) -> tuple[list[bytes], bool]:  # the step's own
     """Collect both streams until the command is over; tell whether it ran out of time."""
     reading = asyncio.gather(_read(process.stdout), _read(process.stderr), process.wait())
     try:
@@ -87,7 +98,7 @@ def _kill(process: asyncio.subprocess.Process) -> None:
 
 def _members(group: int) -> set[tuple[int, float]]:
     """Return the processes of a group with their start times, which tell them from later ones of the same number."""
-    import psutil  # start-up time
+    import psutil  # noqa: PLC0415  # start-up time
 
     found = set()
     for process in psutil.process_iter():

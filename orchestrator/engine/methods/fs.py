@@ -6,7 +6,7 @@ import asyncio
 import base64
 import os
 from pathlib import Path
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.call import Call, method
 from orchestrator.engine.copying import CopyOptions, copy
@@ -19,8 +19,16 @@ from orchestrator.engine.values import UNDEFINED, truthy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TEXT = {"utf8": "utf-8", "utf-8": "utf-8", "utf16le": "utf-16-le", "utf-16le": "utf-16-le", "ucs2": "utf-16-le",
-         "ucs-2": "utf-16-le", "latin1": "latin-1", "binary": "latin-1"}  # fmt: skip
+_TEXT = {
+    "utf8": "utf-8",
+    "utf-8": "utf-8",
+    "utf16le": "utf-16-le",
+    "utf-16le": "utf-16-le",
+    "ucs2": "utf-16-le",
+    "ucs-2": "utf-16-le",
+    "latin1": "latin-1",
+    "binary": "latin-1",
+}
 
 
 @method("fs.write")
@@ -129,7 +137,7 @@ async def open_(call: Call) -> Any:
 
 def _own(call: Call, path: str) -> str:
     """Refuse to remove what holds every app: the home, its `api` folder, or a folder above them."""
-    whole = os.path.realpath(path) if not os.path.islink(path) else os.path.abspath(path)  # text in, text out
+    whole = os.path.realpath(path) if not os.path.islink(path) else os.path.abspath(path)  # noqa: PTH100, PTH114  # text in, text out
     for kept in (call.engine.home.root, call.engine.home.api):
         if Path(os.path.realpath(kept)).is_relative_to(whole):
             raise ScriptError(

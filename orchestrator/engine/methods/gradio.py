@@ -18,7 +18,7 @@ _FILES = ("image", "video", "audio", "file")  # `{image: PATH}` among the argume
 
 @method("gradio.predict")
 async def predict(call: Call) -> Any:
-    """Call `path` of the Gradio app at `uri` with `params`; the result is `{data: [...]}` with one element per output."""
+    """Call `path` of the Gradio app at `uri` with `params`; the result is `{data: [...]}`, one element an output."""
     params = call.mapping()
     uri = params.get("uri")
     if not isinstance(uri, str) or not uri.startswith(("http://", "https://")):
@@ -31,7 +31,7 @@ async def predict(call: Call) -> Any:
     cwd = call.cwd
 
     def work() -> Any:
-        from gradio_client import Client, handle_file  # takes over a second to import
+        from gradio_client import Client, handle_file  # noqa: PLC0415  # takes over a second to import
 
         def argument(value: Any) -> Any:
             if isinstance(value, Mapping) and len(value) == 1:

@@ -1,4 +1,4 @@
-"""`input`, `filepicker.open`, `modal`, `loading.*` and the other steps that talk to a person (spec 7.6, headless column)."""
+"""`input`, `filepicker.open`, `modal`, `loading.*` and other steps that talk to a person (spec 7.6, headless)."""
 
 from __future__ import annotations
 

@@ -26,10 +26,12 @@ async def link(call: Call) -> Any:
             raise wrong(call, "drive", "an object of routes", drive)
         await _share(call, drive, _peers(call, params))
     if venv:
-        config = call.path("venv", os.path.join(venv, "pyvenv.cfg"))  # text in, text out
+        config = call.path("venv", os.path.join(venv, "pyvenv.cfg"))  # noqa: PTH118  # text in, text out
         if not await asyncio.to_thread(os.path.isfile, config):
-            raise ScriptError(f"`{call.method}` needs a Python environment as `venv`, and `{config}` does not exist",
-                              hint="check the path, and that an earlier step makes the environment")  # fmt: skip
+            raise ScriptError(
+                f"`{call.method}` needs a Python environment as `venv`, and `{config}` does not exist",
+                hint="check the path, and that an earlier step makes the environment",
+            )
         call.print(f"{call.method}: packages of {venv} are shared through uv's cache already, nothing to do")
     if drive is None and not venv:
         call.print(f"{call.method}: neither `drive` nor `venv` is given, nothing to do")
@@ -55,7 +57,9 @@ def drive_root(call: Call) -> Path:
     setting = variables_of(call).get("PINOKIO_DRIVE")
     if not setting:
         return call.engine.home.drive
-    return Path(os.path.abspath(os.path.join(call.run.app or call.engine.home.root, setting)))  # resolve() would follow links
+    return Path(
+        os.path.abspath(os.path.join(call.run.app or call.engine.home.root, setting))  # noqa: PTH100, PTH118  # text in, text out
+    )  # resolve() would follow links
 
 
 def _link(call: Call, route: str, value: Any) -> Link | None:
@@ -70,7 +74,7 @@ def _link(call: Call, route: str, value: Any) -> Link | None:
                 f"`{call.method}` does not link `{name}`: a path that begins with `.` is not looked for in the app"
             )
             continue
-        paths.append(Path(os.path.abspath(os.path.join(call.cwd, name))))  # resolve() would follow links
+        paths.append(Path(os.path.abspath(os.path.join(call.cwd, name))))  # noqa: PTH100, PTH118  # resolve() would follow links
     return Link(route, tuple(paths)) if paths or not names else None
 
 

@@ -79,7 +79,7 @@ def plain_path(call: Call, key: str, value: Any) -> str:
     """Resolve a path against the script's folder and nothing else: `~/` has no meaning (the `pr` column of spec 7)."""
     if not isinstance(value, str) or not value or "\0" in value:
         raise ScriptError(f"`{call.method}` needs a path as `{key}`, got {value!r}")
-    return os.path.abspath(os.path.join(call.cwd, value))  # resolve() would follow links
+    return os.path.abspath(os.path.join(call.cwd, value))  # noqa: PTH100, PTH118  # resolve() would follow links
 
 
 def to_flag(value: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.background import in_thread
 from orchestrator.engine.call import Call, method
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @method("process.wait")
 async def wait(call: Call) -> Any:
-    """Wait as `app`, `sec`, `min`, `uri`, `url` or `on` say, whichever comes first in this order; else until stopped."""
+    """Wait as `app`, `sec`, `min`, `uri`, `url` or `on` say, whichever comes first here; else until stopped."""
     params = {} if call.params is None or call.params is UNDEFINED else call.mapping()
     message = optional_text(call, params, "message")
     if given(params, "app") is not None:

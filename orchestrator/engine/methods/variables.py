@@ -79,7 +79,7 @@ async def load(call: Call) -> Any:
 async def import_(call: Call) -> Any:
     """End the script: no version of the desktop engine could do this (7.3)."""
     raise ScriptError(
-        "`import` has never worked in the desktop engine",
+        f"`{call.method}` has never worked in the desktop engine",
         hint="use `load`, or `local.import` for another script's variables",
     )
 
