@@ -30,54 +30,63 @@ import time
 from typing import NoReturn
 
 RC_FD = 9
+ABOVE = 20  # our descriptors stay clear of what the shell gets
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 PATIENCE = 5.0  # seconds to go on killing what does not die, for instance processes of another user
+TAKEN, ENGINE_GONE = b"t", b"e"
 IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ", "SIGXFZ")
 
 
 def main(server: socket.socket) -> None:
-    """Fork a keeper for every request until the engine closes its end."""
+    """Keep one keeper ready, ahead of the request that it will take, until the engine closes its end."""
     libc = ctypes.CDLL(None, use_errno=True)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are nobody's zombies
     while True:
-        try:
-            data, descriptors, _, _ = socket.recv_fds(server, 1, 3)  # Python 3.11 drops the flags it is given
-        except InterruptedError:
-            continue
-        if not data:
+        listening, telling = os.pipe()
+        if os.fork() == 0:
+            os.close(listening)
+            keep(libc, server, telling)
+        os.close(telling)
+        said = os.read(listening, 1)
+        os.close(listening)
+        if said == ENGINE_GONE:
             return
-        for descriptor in descriptors:
-            os.set_inheritable(descriptor, False)
-        if len(descriptors) == 3 and os.fork() == 0:  # noqa: PLR2004  # the three of the module's docstring
-            server.close()
-            keep(libc, *descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
 
 
-def keep(libc: ctypes.CDLL, control_fd: int, terminal: int, rc: int) -> NoReturn:
-    """Be the keeper of one shell: start it, report, obey, and leave nothing behind."""
-    control = socket.socket(fileno=control_fd)
+def keep(libc: ctypes.CDLL, server: socket.socket, telling: int) -> NoReturn:
+    """Take one request and be the keeper of its shell: start it, report, obey, and leave nothing behind."""
     try:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         waker, wakes = socket.socketpair()
-        waker.setblocking(False)
-        wakes.setblocking(False)
+        waker.setblocking(False)  # noqa: FBT003  # the socket's own signature
+        wakes.setblocking(False)  # noqa: FBT003
         signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
         libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        keeper = Keeper(control)
-        keeper.start(libc, terminal, rc)
-        keeper.serve(wakes)
+        data, descriptors, _, _ = socket.recv_fds(server, 1, 3)  # Python 3.11 drops the flags it is given
+        low, descriptors = descriptors, [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, ABOVE) for each in descriptors]
+        for descriptor in low:
+            os.close(descriptor)
+        server.close()
+        try:
+            os.write(telling, TAKEN if data else ENGINE_GONE)
+        except OSError:
+            pass  # the server is gone: the engine will start another
+        os.close(telling)
+        if len(descriptors) == 3:  # noqa: PLR2004  # the three of the module's docstring
+            keeper = Keeper(socket.socket(fileno=descriptors[0]), wakes)
+            keeper.start(libc, descriptors[1], descriptors[2])
+            keeper.serve()
     finally:
         os._exit(0)
 
 
 class Keeper:
-    """Hold what one keeper knows: its control socket and its shell."""
+    """Hold what one keeper knows: its control socket, what wakes it when a child ends, and its shell."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, wakes: socket.socket) -> None:
         self.control = control
+        self.wakes = wakes
         self.shell = 0
 
     def start(self, libc: ctypes.CDLL, terminal: int, rc: int) -> None:
@@ -112,12 +121,12 @@ class Keeper:
             self.tell(f"failed {error}".replace("\n", " "))
         os._exit(127)
 
-    def serve(self, wakes: socket.socket) -> None:
+    def serve(self) -> None:
         """Answer and reap until nothing lives or the engine wants that."""
         while self.reap():
-            ready, _, _ = select.select([self.control, wakes], [], [])
-            if wakes in ready:
-                wakes.recv(4096)
+            ready, _, _ = select.select([self.control, self.wakes], [], [])
+            if self.wakes in ready:
+                self.wakes.recv(4096)
             if self.control in ready:
                 try:
                     commands = self.control.recv(64)
@@ -168,7 +177,8 @@ class Keeper:
                 return
             if not self.reap():
                 return
-            time.sleep(delay)
+            if select.select([self.wakes], [], [], delay)[0]:
+                self.wakes.recv(4096)
             delay = min(delay * 2, 0.05)
 
     def receive(self, count: int) -> bytes:
@@ -224,7 +234,20 @@ def status_of(pid: int) -> list[bytes] | None:
 
 
 def descendants(root: int) -> list[int]:
-    """Return the living processes below one, children before grandchildren, from a look at all of /proc."""
+    """Return the living processes below one, children before grandchildren."""
+    found, look = [], [root]
+    while look:
+        more = children(look.pop())
+        if more is None:
+            return scanned_descendants(root)
+        more = [pid for pid in more if alive(pid)]
+        found += more
+        look += more
+    return found
+
+
+def scanned_descendants(root: int) -> list[int]:
+    """Return the same from a look at all of /proc."""
     below: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
