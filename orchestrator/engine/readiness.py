@@ -91,7 +91,7 @@ def check(resource: str, cwd: str, env: Mapping[str, str], options: Options) -> 
     if kind == "socket":
         return _is_socket(os.path.join(cwd, rest)) and _connects(  # noqa: PTH118  # text in, text out
             os.path.join(cwd, rest),  # noqa: PTH118  # text in, text out
-            options.tcp_timeout / 1000,  # noqa: PTH118  # noqa: RUF100  # text in, text out
+            options.tcp_timeout / 1000,  # noqa: RUF100  # text in, text out
         )  # text in, text out
     return os.path.exists(os.path.join(cwd, rest if kind == "file" else resource))  # noqa: PTH110, PTH118  # text in, text out
 

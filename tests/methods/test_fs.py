@@ -276,7 +276,7 @@ def test_copy_is_that_of_node(tmp_path: Path) -> None:
         const one = (root, from, to, options) => fs.promises.cp(p.join(root, from), p.join(root, to), options)
         const all = async () => {
           const out = []
-          for (const entry of JSON.parse(fs.readFileSync(0)))   # noqa: W291  # needed
+          for (const entry of JSON.parse(fs.readFileSync(0)))
             out.push(await one(...entry).then(() => 'ok', () => 'error'))
           console.log(JSON.stringify(out))
         }

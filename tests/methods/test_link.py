@@ -239,7 +239,7 @@ def test_killed_at_every_step_it_converges(
     tmp_path: Path,
     url: str | None,
     cross: bool,  # noqa: FBT001  # a case of the table
-    monkeypatch: pytest.MonkeyPatch,  # noqa: FBT001  # noqa: RUF100  # a case of the table
+    monkeypatch: pytest.MonkeyPatch,  # noqa: RUF100  # a case of the table
 ) -> None:
     original = Path.rename
     for allowed in range(200):
