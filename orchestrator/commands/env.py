@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -14,6 +13,8 @@ from orchestrator.commands.options import home_of, home_option, json_option
 from orchestrator.engine.errors import BadInputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from orchestrator.engine.home import Home
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

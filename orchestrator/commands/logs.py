@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -15,6 +14,8 @@ from orchestrator.commands.apps import installed_app
 from orchestrator.commands.options import home_of, home_option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from orchestrator.agent.files import AgentFiles
 
 EVERY: Final = 0.1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +10,8 @@ from orchestrator.commands import output
 from orchestrator.commands.options import home_of, home_option, json_option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from orchestrator.commands.offers import Offers
     from orchestrator.launcher.menu import MenuItem
     from orchestrator.launcher.scripts import Script

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.commands import output
 from orchestrator.commands.options import home_of, home_option, json_option
 from orchestrator.engine.errors import PinoctlError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command("open")

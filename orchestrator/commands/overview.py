@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +17,8 @@ from orchestrator.state.library import Library
 from orchestrator.state.rows import AppRow, Fact, reconcile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from orchestrator.engine.home import Home
 
 PATIENCE: Final = 2.0

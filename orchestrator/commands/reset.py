@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -21,6 +20,8 @@ from orchestrator.commands.options import (
 from orchestrator.engine.errors import PinoctlError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from orchestrator.engine.home import Home
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +11,8 @@ from orchestrator.commands import output
 from orchestrator.commands.options import home_of, home_option, yes_option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from orchestrator.engine.home import Home
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +18,8 @@ from orchestrator.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from orchestrator.agent.client import Client, Listener
     from orchestrator.commands.session import Session
 
@@ -118,7 +119,7 @@ def _explain(session: Session, path: str, result: dict[str, Any]) -> None:
 
     step, method = result.get("step"), result.get("method")
     at = (
-        f" at step {step + 1}" + (f" (`{output.clean(str(method))}`)" if method else "")
+        f" at step {step}" + (f" (`{output.clean(str(method))}`)" if method else "")
         if isinstance(step, int)
         else ""
     )

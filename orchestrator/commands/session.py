@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.agent.client import AgentGoneError, Client, Dropped, Event, Listener, Message, Output
@@ -20,6 +19,8 @@ from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.state.app_state import AppState, Phase
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from orchestrator.engine.home import Home
 
 Work = Callable[[Client, Listener], dict[str, Any]]

@@ -176,6 +176,11 @@ def start_script(session: Session, wish: Wish) -> tuple[str | None, dict[str, An
     offers = read_offers(session.home, session.app, session.client)
     if wish.script is not None:
         offered = offers.find(wish.script)
+        if offered is None and not (offers.launcher.folder / wish.script).is_file():
+            raise BadInputError(
+                f"`{session.app}` has no script or menu item `{wish.script}`",
+                hint=f"`pinoctl menu {session.app}` lists what it offers now; a menu offers more once its app is installed",
+            )
         path, args = (offered.path, dict(offered.args)) if offered is not None else (wish.script, {})
     else:
         start = offers.launcher.scripts.start
