@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 Table = dict[str, dict[str, str]]
 
 
-def normalise_remote(url: str) -> str:
-    """Write a git URL in one way, so that the forms of one repository are equal: `https://host/owner/name.git`.
-
-    Passwords, `ssh` forms, a missing `.git` and trailing slashes make no difference; GitHub's names ignore case.
-    """
+def clean_remote(url: str) -> str:
+    """Write a git URL as `https://host/owner/name.git`, without passwords, whatever form it had; local paths stay."""
     text = url.strip()
     scp = re.match(r"^(?:[^@/]+@)?([^:/]+):(?!//)(.+)$", text)
     if scp:
         text = f"https://{scp.group(1)}/{scp.group(2)}"
     found = re.match(r"^[a-z+]+://(?:[^@/]*@)?([^/]+)/+(.*)$", text, re.IGNORECASE)
     if not found:
-        return text  # a local path
-    host = found.group(1).lower()
+        return text
     path = found.group(2).strip("/").removesuffix(".git").strip("/")
-    if host in {"github.com", "www.github.com"}:
-        host, path = "github.com", path.lower()
-    return f"https://{host}/{path}.git"
+    return f"https://{found.group(1).lower().removeprefix('www.')}/{path}.git"
+
+
+def normalise_remote(url: str) -> str:
+    """Reduce a git URL to what the forms of one repository have in common; GitHub's names ignore case."""
+    cleaned = clean_remote(url)
+    return cleaned.lower() if cleaned.startswith("https://github.com/") else cleaned
 
 
 class Registry:
@@ -115,7 +115,7 @@ class Registry:
         before = json.dumps(table)
         for remote in remotes:
             key = next(
-                (key for key in table if normalise_remote(key) == normalise_remote(remote)), normalise_remote(remote)
+                (key for key in table if normalise_remote(key) == normalise_remote(remote)), clean_remote(remote)
             )
             table.setdefault(key, {})[route] = str(folder)
         if json.dumps(table) != before:

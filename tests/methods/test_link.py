@@ -110,7 +110,9 @@ async def test_apps_of_one_repository_share_and_the_first_content_survives(bench
     assert (bench.app / "models/deep/c").read_text() == "C"
     assert (bench.app / "models/deep/b").read_text() == "B"
     assert contents(bench.home.drive) == ["B", "C", "S", "first", "odd", "second"]
-    assert list(json.loads((bench.home.drive / "drives.json").read_text())) == ["https://github.com/u/r.git"]
+    assert list(json.loads((bench.home.drive / "drives.json").read_text())) == ["https://github.com/U/R.git"], (
+        "as the desktop writes it"
+    )
     again = Bench(bench.home.root / "third")
     again.env["PINOKIO_DRIVE"] = str(bench.home.drive)
     remote(again.app, "https://github.com/x/y")
@@ -120,7 +122,7 @@ async def test_apps_of_one_repository_share_and_the_first_content_survives(bench
         "a new route goes into the known drive"
     )
     table = json.loads((bench.home.drive / "drives.json").read_text())
-    assert table["https://github.com/x/y.git"].keys() == {"ckpt", "lora"} == table["https://github.com/u/r.git"].keys()
+    assert table["https://github.com/x/y.git"].keys() == {"ckpt", "lora"} == table["https://github.com/U/R.git"].keys()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from orchestrator.engine.call import Call, method
 from orchestrator.engine.errors import ScriptError
 from orchestrator.engine.methods.json_files import edit_files
 from orchestrator.engine.methods.parameters import given, to_flag, variables_of, wrong
-from orchestrator.engine.redaction import redact_url
 from orchestrator.engine.values import UNDEFINED, encode
 
 _STORES = ("local", "global")
@@ -124,7 +123,8 @@ def _share(call: Call, params: Mapping[str, Any]) -> None:
     if name not in params:
         return
     value = params[name]
-    call.run.event("local.url", {"name": name, "value": redact_url(value) if isinstance(value, str) else encode(value)})
+    # The value stays whole: the agent opens it, and a query may be what lets a browser in.
+    call.run.event("local.url", {"name": name, "value": encode(value)})
     for setting in ("PINOKIO_SHARE_CLOUDFLARE", "PINOKIO_SHARE_LOCAL"):
         if to_flag(variables.get(setting)):
             call.print(f"{setting} is on: pinoctl's own gate and tunnel stand in for it")
