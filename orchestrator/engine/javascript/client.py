@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.errors import JavaScriptError, LoadError, ScriptError, SidecarError
 from orchestrator.engine.javascript.channel import Channel
@@ -20,10 +19,13 @@ from orchestrator.engine.javascript.records import (
     Opened,
     Outcome,
     Rendered,
-    Silence,
     SidecarConfig,
+    Silence,
 )
 from orchestrator.engine.values import UNDEFINED, decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 START_TIMEOUT = 30.0
 WATCHED = frozenset({"set", "rm", "replace"})
@@ -104,7 +106,7 @@ class Sidecar:
         name: str | None = None,
         key: str | None = None,
     ) -> Opened:
-        """Load a script and evaluate its steps (spec 2.1-2.4); `key` names its `local` and `global`, else the path does.
+        """Load a script and evaluate its steps (spec 2.1-2.4); `key` names its `local` and `global`.
 
         Raises LoadError when there is no script or no steps, JavaScriptError when its code throws.
         """
@@ -124,7 +126,7 @@ class Sidecar:
         self._lost.pop(run, None)
         return Opened(**decode(await self._ask(message)))
 
-    async def step(self, run: str, index: int, *, input: Any = UNDEFINED, port: int | None = None) -> Rendered:  # noqa: A002  # the name that templates have for it
+    async def step(self, run: str, index: int, *, input: Any = UNDEFINED, port: int | None = None) -> Rendered:  # noqa: A002  # as templates call it
         """Load the script again for `self`, render a step (spec 5.3) and decide `when` (5.4). Raises ScriptError."""
         self._present(run)
         answer = await self._ask({"op": "step", "run": run, "index": index, "input": encode(input), "port": port})
@@ -145,7 +147,7 @@ class Sidecar:
             warnings=answer["warnings"],
         )
 
-    async def call(self, run: str, index: int, *, cwd: str | None = None, input: Any = UNDEFINED) -> CallResult:  # noqa: A002  # as above
+    async def call(self, run: str, index: int, *, cwd: str | None = None, input: Any = UNDEFINED) -> CallResult:  # noqa: A002
         """Call the function of the step rendered last: inline, of its `uri` module, or `kernel.*` (spec 7.0)."""
         self._present(run)
         answer = await self._ask({"op": "call", "run": run, "index": index, "cwd": cwd, "input": encode(input)})
@@ -251,7 +253,7 @@ class Sidecar:
 
     async def _fit(self, app: str) -> None:
         """Make the confined process fit an app: able to read it, and not touched by the code of another one."""
-        real = os.path.realpath(app)
+        real = os.path.realpath(app)  # noqa: ASYNC240  # one look at a local disk
         reach = any(real == root or real.startswith(root + "/") for root in self._roots)
         if self.config.confined is not None and not reach:
             roots = (*self.config.confined.roots, app)
@@ -282,11 +284,10 @@ class Sidecar:
 
     async def render(self, template: Any, memory: Mapping[str, Any] | None = None, mode: str = "step") -> Any:
         """Render a value with names of the machine and `memory`; `mode` is `step`, `once` or `when` (spec 5.3, 5.4)."""
-        return decode(
-            await self._ask(
-                {"op": "render", "template": encode(template), "memory": encode(memory or {}), "mode": mode}
-            )
+        answer = await self._ask(
+            {"op": "render", "template": encode(template), "memory": encode(memory or {}), "mode": mode}
         )
+        return decode(answer["value"])
 
     async def ask(self, op: str, **fields: Any) -> Any:
         """Ask for an operation that has no method of its own here; for tests and tools."""
@@ -322,9 +323,8 @@ class Sidecar:
     ) -> None:
         if not future.done():
             about = message.get("run") or message.get("app") or message.get("key") or message.get("path") or ""
-            channel.kill(
-                f"the JavaScript sidecar was stopped: `{message['op']}`{f' of `{about}`' if about else ''} took more than {limit:g} s"
-            )
+            what = f"`{message['op']}` of `{about}`" if about else f"`{message['op']}`"
+            channel.kill(f"the JavaScript sidecar was stopped: {what} took more than {limit:g} s")
 
     def _tell(self, message: dict[str, Any]) -> None:
         if self._channel is not None and self._channel.dead is None:
@@ -430,6 +430,7 @@ def _outcome(answer: dict[str, Any]) -> Outcome:
         triggers=list(triggers),
         notifies=decode(answer["notifies"]),
         buffer=answer["buffer"],
+        behind=int(answer.get("behind") or 0),
     )
 
 

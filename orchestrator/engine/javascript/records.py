@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.engine.values import UNDEFINED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orchestrator.engine.confinement import Confinement
     from orchestrator.engine.hardware import HardwareProfile
 
@@ -19,8 +20,8 @@ class Host(Protocol):
     async def call(self, op: str, payload: dict[str, Any]) -> Any:
         """Answer one question; `payload["run"]` is the run that asks, or an empty string.
 
-        The questions: `port` {port?}, `ports` {count}, `exec` {params}, `shell.<name>` {params, options}, `stop` {path},
-        `script.start` {params}, `download` {params}, `import` {kind, uri}. An exception rejects the launcher's promise.
+        The questions: `port` {port?}, `ports` {count}, `exec` {params}, `shell.<name>` {params, options},
+        `stop` {path}, `script.start` {params}, `download` {params}, `import` {kind, uri}. An exception rejects the launcher's promise.
         """
 
     def output(self, run: str, raw: str) -> None:
@@ -43,8 +44,8 @@ class Silence:
 class SidecarConfig:
     """Say how a sidecar starts.
 
-    `env` is the environment of the process and of templates until `set_env` gives another; `PATH` in it answers `which`.
-    `request_timeout` is in seconds, None for no limit; `memory` is in MiB, for the heap, with as much again for the rest.
+    `env` is the environment of the process and of templates until `set_env` gives another; its `PATH` answers `which`.
+    `request_timeout` is in seconds, None for no limit; `memory` is in MiB, for the heap, and as much again for the rest.
     `which` answers `kernel.which` from a table instead of the disk (dry runs).
     """
 
@@ -59,10 +60,15 @@ class SidecarConfig:
 
     @classmethod
     def confined_for(
-        cls, home: str, profile: HardwareProfile, *, request_timeout: float = 20.0, which: Mapping[str, str | None] | None = None
+        cls,
+        home: str,
+        profile: HardwareProfile,
+        *,
+        request_timeout: float = 20.0,
+        which: Mapping[str, str | None] | None = None,
     ) -> SidecarConfig:
-        """Return the configuration of a sidecar that only plans or evaluates menus: confined, small, and with a clock."""
-        from orchestrator.engine.confinement import Confinement, clean_environment  # noqa: PLC0415  # only menus need ctypes
+        """Return the configuration of a sidecar that only plans or evaluates menus: confined, small, timed."""
+        from orchestrator.engine.confinement import Confinement, clean_environment  # noqa: PLC0415  # needs ctypes
 
         return cls(
             home,
@@ -117,7 +123,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """Hold what a function of the launcher gave; `next` is UNDEFINED unless it assigned `req.next` (then `redirected`)."""
+    """Hold what a function of the launcher gave; `next` is UNDEFINED unless it assigned `req.next` (`redirected`)."""
 
     value: Any
     next: Any = UNDEFINED
@@ -128,8 +134,9 @@ class CallResult:
 class Outcome:
     """Tell what a chunk of output meant to the event patterns (spec 8.7, 8.8).
 
-    `kind` is `none`, `done`, `kill`, `break` or `invalid`; `event` the match captured last or UNDEFINED; `errors` what the
-    break patterns found (for `invalid`, the one message); `buffer` the text that was matched.
+    `kind` is `none`, `done`, `kill`, `break` or `invalid`; `event` the match captured last or UNDEFINED; `errors` what
+    the break patterns found (for `invalid`, the one message); `buffer` the text that was matched; `behind` how many
+    characters of     the chunk follow the line in which a `done` or `kill` match ended.
     """
 
     kind: str
@@ -138,6 +145,7 @@ class Outcome:
     triggers: list[tuple[str, Any]]
     notifies: list[Any]
     buffer: str
+    behind: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +166,8 @@ class MenuState:
 class Menu:
     """Hold an app's metadata and menu.
 
-    Each item has its own keys that JSON can carry, plus `link` (what a browser would open), `path` (the absolute path of a
-    local target) and `query` (arguments from the href's query string and `params`, all strings). `root` is "" or
+    Each item has its own keys that JSON can carry, plus `link` (what a browser would open), `path` (the absolute path of
+    a local target) and `query` (arguments from the href's query string and `params`, all strings). `root` is "" or
     "pinokio" (spec 1.2), `found` whether there is a `pinokio.js`, `error` what the launcher threw.
     """
 

@@ -19,32 +19,59 @@ class Outcome(Protocol):
     """Be what the matcher answers; `kind` is `none`, `done`, `kill`, `break` or `invalid`."""
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """How the step ends, if it does."""
+
     @property
-    def event(self) -> Match | Undefined: ...
+    def event(self) -> Match | Undefined:
+        """The last capture."""
+
     @property
-    def errors(self) -> Sequence[str]: ...
+    def errors(self) -> Sequence[str]:
+        """What break patterns found."""
+
     @property
-    def triggers(self) -> Sequence[tuple[str, Match]]: ...
+    def triggers(self) -> Sequence[tuple[str, Match]]:
+        """Names and matches of triggers that fired."""
+
     @property
-    def notifies(self) -> Sequence[Any]: ...
+    def notifies(self) -> Sequence[Any]:
+        """Notifications to show."""
+
     @property
-    def buffer(self) -> str: ...
+    def buffer(self) -> str:
+        """The text that was matched."""
+
+    @property
+    def behind(self) -> int: ...
 
 
 class Matcher(Protocol):
     """Be the part of the JavaScript sidecar that matches events."""
 
-    async def match_open(self, key: str, handlers: Sequence[Any], *, interactive: bool, banner: str) -> Any: ...
-    async def match_feed(self, key: str, text: str) -> Any: ...
-    async def match_end(self, key: str, text: str) -> Any: ...
-    def match_close(self, key: str) -> None: ...
+    async def match_open(self, key: str, handlers: Sequence[Any], *, interactive: bool, banner: str) -> Any:
+        """Begin to match a shell."""
+
+    async def match_feed(self, key: str, text: str) -> Any:
+        """Match more output."""
+
+    async def match_end(self, key: str, text: str) -> Any:
+        """Check the final text."""
+
+    def match_close(self, key: str) -> None:
+        """Forget a shell."""
 
 
 class Matching:
-    """Match one shell's output; `decided` gets the outcome that ends the step, if there is one."""
+    """Match one shell's output; `decided` gets the outcome that ends the step, if there is one.
 
-    def __init__(self, matcher: Matcher, key: str, *, on_trigger: Callable[[str, Match], None], on_notify: Callable[[Any], None]) -> None:
+    `position` then tells how many characters of the output came up to the end of the line that decided. What followed in
+    the same read came later: whether two lines are read together is chance, and must not decide whether a step succeeds.
+    """
+
+    def __init__(
+        self, matcher: Matcher, key: str, *, on_trigger: Callable[[str, Match], None], on_notify: Callable[[Any], None]
+    ) -> None:
         self._matcher = matcher
         self._key = key
         self._on_trigger = on_trigger
@@ -52,6 +79,8 @@ class Matching:
         self._loop = asyncio.get_running_loop()
         self._lock = asyncio.Lock()
         self._part = ""
+        self._taken = 0
+        self.position: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._flushes: set[asyncio.Task[None]] = set()
         self._open = False
@@ -107,7 +136,11 @@ class Matching:
             except PinoctlError as error:
                 if not self.decided.done():
                     self.decided.set_exception(error)
+                    self.decided.exception()  # nobody may be waiting for it
                 return
+            self._taken += len(text)
+            if outcome.kind in {"done", "kill"}:
+                self.position = self._taken - outcome.behind
             for name, match in outcome.triggers:
                 self._on_trigger(name, match)
             for notice in outcome.notifies:
@@ -127,7 +160,9 @@ class Matching:
             self._timer = None
 
 
-def handlers_of(on: Any, warn: Callable[[str], None], *, method: str, known: frozenset[str] = HANDLER_KEYS) -> list[Mapping[str, Any]]:
+def handlers_of(
+    on: Any, warn: Callable[[str], None], *, method: str, known: frozenset[str] = HANDLER_KEYS
+) -> list[Mapping[str, Any]]:
     """Check the `on` of a step: an array of objects; unknown keys are warned of and ignored."""
     if on is None or on is UNDEFINED:
         return []

@@ -48,6 +48,7 @@ function replace (pattern, text) {
 class Matcher {
   #cleaner = new Cleaner()
   #offset = 0 // of the buffer's start in all that was said
+  #decided = 0
   #closed = false
 
   constructor ({ handlers, interactive = false, banner = '', window = null }) {
@@ -61,7 +62,7 @@ class Matcher {
   }
 
   outcome (kind = 'none', extra = {}) {
-    return { kind, event: this.event, errors: [], triggers: [], notifies: [], buffer: this.buffer, ...extra }
+    return { kind, event: this.event, errors: [], triggers: [], notifies: [], behind: 0, buffer: this.buffer, ...extra }
   }
 
   feed (chunk) {
@@ -79,6 +80,7 @@ class Matcher {
       if (end) {
         this.#closed = true
         out.kind = end
+        if (end === 'done' || end === 'kill') out.behind = this.#behind(chunk, text.length)
         break
       }
     }
@@ -111,7 +113,19 @@ class Matcher {
     return handler.done ? this.#extend(entry, first, 'done') : null
   }
 
+  /** Count the characters of the chunk after the line in which the match ended: they came later than what it said. */
+  #behind (chunk, length) {
+    const end = this.#decided - (this.buffer.length - length)
+    let seen = 0
+    for (let from = 0, next; (next = chunk.indexOf('\n', from) + 1) > 0; from = next) {
+      seen += clean(chunk.slice(from, next)).length
+      if (seen >= end) return chunk.length - next
+    }
+    return 0
+  }
+
   #extend (entry, first, kind) {
+    this.#decided = first.index + first[0].length
     const longer = this.#fresh(entry, this.buffer + CLOSING).find(match => match.index === first.index)
     if (longer) {
       longer.input = first.input
