@@ -13,20 +13,31 @@ import resource
 import signal
 import struct
 import subprocess
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 SIDECAR: Final = str(Path(__file__).parent / "sidecar")
 SYS_CREATE_RULESET, SYS_ADD_RULE, SYS_RESTRICT_SELF = 444, 445, 446
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+TCP_SINCE, SCOPES_SINCE = 4, 6  # versions of Landlock
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
 FILES_BY_ABI: Final = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1, 5: (1 << 16) - 1}
-LIBRARIES: Final = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache", "/usr/share/zoneinfo")
-FACTS: Final = ("/proc/meminfo", "/proc/cpuinfo", "/proc/stat", "/proc/uptime", "/proc/loadavg", "/sys/devices/system/cpu",
-                "/etc/localtime", "/dev/urandom", "/dev/random", "/dev/null")  # fmt: skip
+LIBRARIES: Final = (
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/etc/ld.so.cache",
+    "/usr/share/zoneinfo",
+)
+FACTS: Final = ("/proc/meminfo", "/proc/cpuinfo", "/proc/stat", "/proc/uptime", "/proc/loadavg",
+         "/sys/devices/system/cpu", "/etc/localtime", "/dev/urandom", "/dev/random", "/dev/null")  # fmt: skip
 LOADERS: Final = ("/lib64/ld-*.so*", "/lib/ld-*.so*", "/lib/*/ld-*.so*")
 KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "TZ")
 
@@ -62,8 +73,9 @@ class Cage:
 class Confinement:
     """Say how a sidecar is confined.
 
-    `roots` are folders it may read besides the home, the apps linked from there, and Node's own files. `cpu_seconds` and
-    `memory` (MiB of private writable memory) bound the whole process; `without` names layers to leave out, for tests.
+    `roots` are folders it may read besides the home, the apps linked from there, and Node's own files.
+    `cpu_seconds` and `memory` (MiB of private writable memory) bound the whole process;
+    `without` names layers to leave out, for tests.
     """
 
     roots: tuple[str, ...] = ()
@@ -92,7 +104,10 @@ class Confinement:
         options: tuple[str, ...] = ("--openssl-config=/dev/null",)  # it would read /etc and end without it
         if "permission" not in self.without:
             folders = dict.fromkeys((*roots, SIDECAR, *clean_environment(home)["PATH"].split(":")))
-            options += ("--permission", *(f"--allow-fs-read={folder}" for folder in folders if folder and "," not in folder))
+            options += (
+                "--permission",
+                *(f"--allow-fs-read={folder}" for folder in folders if folder and "," not in folder),
+            )
         guard: dict[str, Any] = {"roots": [*roots, SIDECAR]}
         return Cage(clean_environment(home), options, guard, roots, before_exec, descriptors)
 
@@ -109,10 +124,16 @@ def readable(home: str) -> list[str]:
 
 
 def clean_environment(home: str, environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment of a confined process: where programs are and which language, nothing else of the user's."""
+    """Return the environment of a confined process: where programs are, and the language."""
     environ = os.environ if environ is None else environ
     kept = {name: environ[name] for name in KEPT_VARIABLES if name in environ}
-    return {"PATH": "/usr/local/bin:/usr/bin:/bin", **kept, "HOME": home, "PINOKIO_HOME": home, "NODE_DISABLE_COMPILE_CACHE": "1"}
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        **kept,
+        "HOME": home,
+        "PINOKIO_HOME": home,
+        "NODE_DISABLE_COMPILE_CACHE": "1",
+    }
 
 
 def landlock_abi() -> int:
@@ -124,22 +145,28 @@ def landlock_abi() -> int:
 def layers() -> list[Layer]:
     """Report which layers confine a sidecar on this host."""
     abi = landlock_abi()
-    landlock = "restricts files" + (", TCP" if abi >= 4 else "") + (", signals" if abi >= 6 else "") if abi else "the kernel has no Landlock, or forbids it"  # noqa: PLR2004  # Landlock ABI versions
+    reach = [name for since, name in ((1, "files"), (TCP_SINCE, "TCP"), (SCOPES_SINCE, "signals")) if abi >= since]
+    landlock = f"ABI {abi} restricts {', '.join(reach)}" if abi else "the kernel has no Landlock, or forbids it"
     network = _works(_no_network(strict=True))
+    always = {
+        "limits": "CPU time, memory, file size and core dumps",
+        "watchdog": "resident memory and wall clock",
+        "environment": "only PATH, language and time zone are passed on",
+        "permission": "Node's permission model: no child processes, workers or addons",
+        "guards": "JavaScript refuses what leaves the app and the home",
+    }
     return [
-        Layer("landlock", abi > 0, f"ABI {abi} {landlock}" if abi else landlock),
-        Layer("network", network, "an empty network namespace" if network else "the host does not allow new namespaces"),
-        Layer("limits", True, "CPU time, memory, file size and core dumps"),
-        Layer("watchdog", True, "resident memory and wall clock"),
-        Layer("environment", True, "only PATH, language and time zone are passed on"),
-        Layer("permission", True, "Node's permission model: no child processes, workers or addons"),
-        Layer("guards", True, "JavaScript refuses what leaves the app and the home"),
+        Layer("landlock", abi > 0, landlock),
+        Layer(
+            "network", network, "an empty network namespace" if network else "the host does not allow new namespaces"
+        ),
+        *(Layer(name, active=True, why=why) for name, why in always.items()),
     ]
 
 
 def _works(step: Callable[[], None]) -> bool:
     try:
-        return subprocess.run(["/bin/true"], preexec_fn=step, check=False).returncode == 0  # noqa: PLW1509  # one system call
+        return subprocess.run(["/bin/true"], preexec_fn=step, check=False).returncode == 0  # one system call
     except (OSError, subprocess.SubprocessError):
         return False
 
@@ -200,22 +227,25 @@ def _restrict(ruleset: int) -> Callable[[], None]:
 
 
 def _ruleset(node: str, roots: tuple[str, ...]) -> int | None:
-    """Make a Landlock ruleset: read below `roots`, Node and its libraries, nothing else; None where there is no Landlock."""
+    """Make a Landlock ruleset: read `roots`, Node and its libraries; None where there is no Landlock."""
     abi = landlock_abi()
     if abi == 0:
         return None
     libc = _libc()
     files = FILES_BY_ABI[min(abi, max(FILES_BY_ABI))]
     attributes = struct.pack("=Q", files)
-    if abi >= 4:  # noqa: PLR2004  # TCP came with ABI 4
+    if abi >= TCP_SINCE:
         attributes += struct.pack("=Q", 0b11)
-    if abi >= 6:  # noqa: PLR2004  # signals and abstract sockets came with ABI 6
+    if abi >= SCOPES_SINCE:
         attributes += struct.pack("=Q", 0b11)
     ruleset = int(libc.syscall(SYS_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0))
     if ruleset < 0:
         return None
-    os.set_inheritable(ruleset, True)
-    programs = [os.path.realpath(node), *(os.path.realpath(found) for pattern in LOADERS for found in glob.glob(pattern))]  # noqa: PTH207  # absolute patterns
+    os.set_inheritable(ruleset, True)  # noqa: FBT003  # positional only
+    programs = [
+        os.path.realpath(node),
+        *(os.path.realpath(found) for pattern in LOADERS for found in glob.glob(pattern)),  # noqa: PTH207  # absolute
+    ]
     for path in (*roots, SIDECAR, *LIBRARIES, *FACTS):
         _allow(libc, ruleset, path, READ_FILE | READ_DIR | (WRITE_FILE if path == "/dev/null" else 0))
     for path in programs:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.engine.errors import ScriptError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _GIT_END: Final = re.compile(r"\.git(?=/|\Z)")
 
@@ -26,7 +28,8 @@ def git_uri(uri: str) -> str:
     found = _GIT_END.search(uri)
     if found is None:
         raise ScriptError(
-            f"`{uri}` is no git repository: such a URI must contain `.git`", hint="add `.git` after the repository's name"
+            f"`{uri}` is no git repository: such a URI must contain `.git`",
+            hint="add `.git` after the repository's name",
         )
     return uri[: found.end()]
 
@@ -34,7 +37,8 @@ def git_uri(uri: str) -> str:
 def resolve_git(uri: str, git_folders: Mapping[str, str]) -> str | None:
     """Return the local path of a git URI, None if its repository is not installed.
 
-    `git_folders` maps the remote of each installed repository, with or without `.git`, to its folder. Raises ScriptError.
+    `git_folders` maps the remote of each installed repository, with or without `.git`, to its folder.
+    Raises ScriptError.
     """
     repository = git_uri(uri)
     wanted = _without_git(repository)
@@ -49,12 +53,14 @@ def resolve_path(base: str | None, path: str) -> str:
     if path.startswith("/"):
         return _join(path)
     if not base:
-        raise ScriptError(f"`{path}` is relative and there is no folder that it starts from", hint="give an absolute path or `~/…`")
+        raise ScriptError(
+            f"`{path}` is relative and there is no folder that it starts from", hint="give an absolute path or `~/…`"
+        )
     return _join(base, path)
 
 
 def resolve(uri: str, cwd: str | None, home: str, git_folders: Mapping[str, str]) -> str:
-    """Return the absolute path that a URI stands for: a git URL, `~/…` (the Pinokio home), absolute, or relative to `cwd`.
+    """Return the absolute path that a URI stands for: a git URL, `~/…` (in `home`), absolute, or relative to `cwd`.
 
     Links are kept. Raises ScriptError for a URL without `.git`, a repository that is not installed, a relative path
     without `cwd`.
@@ -62,7 +68,9 @@ def resolve(uri: str, cwd: str | None, home: str, git_folders: Mapping[str, str]
     if uri.startswith("http"):
         found = resolve_git(uri, git_folders)
         if found is None:
-            raise ScriptError(f"`{git_uri(uri)}` is not installed", hint="install it first, or let the script download it")
+            raise ScriptError(
+                f"`{git_uri(uri)}` is not installed", hint="install it first, or let the script download it"
+            )
         return found
     if uri.startswith("~/"):
         return _join(home, uri[2:])

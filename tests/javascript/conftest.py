@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+
 from orchestrator.engine.hardware import Gpu, HardwareProfile
 from orchestrator.engine.javascript import Sidecar, SidecarConfig
 

@@ -1,11 +1,14 @@
 """What a confined launcher can do, and what it cannot: through JavaScript, and when that is broken through the kernel."""
 
+# ruff: noqa: E501, ASYNC240, PTH110  # JavaScript stands on one line; small files are read in place
+
 from __future__ import annotations
 
 import asyncio
 import json
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +16,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+
 from orchestrator.engine import confinement
 from orchestrator.engine.confinement import Confinement
 from orchestrator.engine.errors import SidecarError
@@ -32,7 +36,12 @@ async def confined(home: Path) -> AsyncIterator[Sidecar]:
 
 async def results(sidecar: Sidecar, home: Path, body: str, app: str = "x") -> Any:
     """Evaluate expressions in a menu and return what they gave."""
-    write(home / "api" / app, {"pinokio.js": f"{TRY} module.exports = {{menu: async (kernel, info) => [{{text: 'a', href: 'b', r: [{body}]}}]}}"})
+    write(
+        home / "api" / app,
+        {
+            "pinokio.js": f"{TRY} module.exports = {{menu: async (kernel, info) => [{{text: 'a', href: 'b', r: [{body}]}}]}}"
+        },
+    )
     menu = await sidecar.menu(str(home / "api" / app))
     assert menu.error is None
     return menu.items[0]["r"]
@@ -44,7 +53,10 @@ async def test_files_of_the_app_only(confined: Sidecar, home: Path, tmp_path_fac
     write(home / "api" / "x", {"data.json": '{"a": 1}'})
     (home / "api" / "x" / "link").symlink_to(outside)
     (home / "api" / "x" / "folder").symlink_to(outside.parent)
-    found = await results(confined, home, f"""
+    found = await results(
+        confined,
+        home,
+        f"""
         t(() => require('fs').readFileSync(__dirname + '/data.json', 'utf8')), t(() => require('./data.json').a),
         t(() => require('fs').readFileSync('/etc/passwd')), t(() => require('fs').readFileSync('{outside}')),
         t(() => require('fs').readFileSync(__dirname + '/link')), t(() => require('fs').readFileSync(__dirname + '/folder/secret')),
@@ -53,7 +65,8 @@ async def test_files_of_the_app_only(confined: Sidecar, home: Path, tmp_path_fac
         await require('fs').promises.readFile('/etc/passwd').catch(e => 'ERR ' + e.code),
         await new Promise(done => require('fs').readFile('/etc/passwd', e => done('ERR ' + e.code))),
         t(() => require('fs').statSync('/etc/passwd', {{throwIfNoEntry: false}}) === undefined),
-        t(() => new (require('fs').ReadStream)('/etc/passwd') && 'opened later')""")
+        t(() => new (require('fs').ReadStream)('/etc/passwd') && 'opened later')""",
+    )
     assert found[0:2] == ['{"a": 1}', 1]
     assert all(text.startswith("ERR EACCES fs.readFileSync of") for text in found[2:6])
     assert "while pinoctl plans or evaluates menus" in found[2]
@@ -87,7 +100,11 @@ async def test_forbidden_modules_load_and_their_calls_fail(confined: Sidecar, ho
         "require('fs').writeFileSync(__dirname + '/x', '')": "fs.writeFileSync",
         "require('fs').openSync(__dirname + '/x', 'w')": "fs.openSync",
     }
-    found = await results(confined, home, ", ".join(f"t(() => {call})" for call in calls) + ", await fetch('http://127.0.0.1').catch(e => e.message)")
+    found = await results(
+        confined,
+        home,
+        ", ".join(f"t(() => {call})" for call in calls) + ", await fetch('http://127.0.0.1').catch(e => e.message)",
+    )
     for (call, name), text in zip(calls.items(), found, strict=False):
         assert isinstance(text, str), call
         assert text.startswith("ERR"), call
@@ -103,8 +120,13 @@ async def test_es_modules_get_the_same_guards(confined: Sidecar, home: Path, way
         "import()": "const {execSync} = require('child_process'); const {readFileSync} = require('fs');",
     }[way]
     export = "export default" if way == "import" else "module.exports ="
-    write(home / "api" / "x", {"pinokio.js": f"{source} {TRY} {export} {{menu: async () => [{{href: 'b', r: [t(() => execSync('id')), t(() => readFileSync('/etc/passwd')), "
-                                             "(await import('node:child_process')).execSync === execSync]}]}"})
+    write(
+        home / "api" / "x",
+        {
+            "pinokio.js": f"{source} {TRY} {export} {{menu: async () => [{{href: 'b', r: [t(() => execSync('id')), t(() => readFileSync('/etc/passwd')), "
+            "(await import('node:child_process')).execSync === execSync]}]}"
+        },
+    )
     menu = await confined.menu(str(home / "api" / "x"))
     assert menu.items[0]["r"][0].startswith("ERR EPERM")
     assert menu.items[0]["r"][1].startswith("ERR EACCES")
@@ -125,7 +147,9 @@ async def test_environment_is_clean(home: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_which_still_answers(confined: Sidecar, home: Path) -> None:
-    found = await results(confined, home, "kernel.which('sh'), kernel.which('nosuch-program'), kernel.which('/etc/../bin/sh')")
+    found = await results(
+        confined, home, "kernel.which('sh'), kernel.which('nosuch-program'), kernel.which('/etc/../bin/sh')"
+    )
     assert found[0].endswith("/sh")
     assert found[1:] == [None, None]
 
@@ -148,7 +172,10 @@ FORGE = """
 
 
 async def test_the_protocol_cannot_be_forged(confined: Sidecar, home: Path) -> None:
-    write(home / "api" / "bad", {"pinokio.js": f"{FORGE} module.exports = {{title: 'bad', menu: [{{text: 'mine', href: 'mine.js'}}]}}"})
+    write(
+        home / "api" / "bad",
+        {"pinokio.js": f"{FORGE} module.exports = {{title: 'bad', menu: [{{text: 'mine', href: 'mine.js'}}]}}"},
+    )
     menu = await confined.menu(str(home / "api" / "bad"))
     assert [item["href"] for item in menu.items] in ([], ["mine.js"], ["evil"])  # its own menu is its own affair
     before = confined.pid
@@ -158,7 +185,10 @@ async def test_the_protocol_cannot_be_forged(confined: Sidecar, home: Path) -> N
 
 
 async def test_the_secret_is_out_of_reach(confined: Sidecar, home: Path) -> None:
-    [text] = await results(confined, home, """(() => {
+    [text] = await results(
+        confined,
+        home,
+        """(() => {
         const seen = new Set(), out = [];
         const walk = (value, depth) => {
           if (depth > 6 || value === null || !/object|function/.test(typeof value) || seen.has(value)) return;
@@ -169,15 +199,25 @@ async def test_the_secret_is_out_of_reach(confined: Sidecar, home: Path) -> None
         for (const root of [globalThis, process, require, module, require.main, require('module'), kernel, info]) walk(root, 0);
         out.push(Buffer.from(Buffer.from('x').buffer).toString('latin1'));
         return out.join('\\n')
-    })()""")
+    })()""",
+    )
     assert confined._channel is not None
     assert confined._channel.secret not in text
     assert len(text) > 1000
 
 
 async def test_a_line_without_the_secret_ends_the_process(home: Path, sidecar: Sidecar) -> None:
-    write(home, {"a.js": "module.exports = {run: [{method: () => { for (let fd = 3; fd < 40; fd++) try { require('fs').writeSync(fd, '{\"id\":2,\"ok\":1}\\n') } catch {} ; "
-                         "return 1 }}]}"})
+    assert sidecar._channel is not None
+    pipe = os.fstat(sidecar._channel.process.replies).st_ino  # both ends of a pipe have one inode
+    write(
+        home,
+        {
+            "a.js": """module.exports = {run: [{method: req => { const fs = require('fs'); for (let fd = 3; fd < 60; fd++) {
+        try { if (fs.fstatSync(fd).ino !== PIPE) continue } catch { continue } fs.writeSync(fd, '{"id":3,"ok":{"value":"evil"}}\\n') } }}]}""".replace(
+                "PIPE", str(pipe)
+            )
+        },
+    )
     await sidecar.open("r", str(home / "a.js"))
     await sidecar.step("r", 0)
     with pytest.raises(SidecarError, match="wrote into its protocol"):
@@ -196,7 +236,10 @@ async def test_endless_loop_ends_at_the_clock(home: Path) -> None:
         await sidecar.close()
 
 
-@pytest.mark.parametrize("hunger", ["for (const all = []; ;) all.push(Buffer.alloc(64 << 20, 1))", "for (let all = []; ;) all.push({a: [1, 2, 3]})"])
+@pytest.mark.parametrize(
+    "hunger",
+    ["for (const all = []; ;) all.push(Buffer.alloc(64 << 20, 1))", "for (let all = []; ;) all.push({a: [1, 2, 3]})"],
+)
 async def test_memory_is_bounded(home: Path, hunger: str) -> None:
     sidecar = await Sidecar.start(replace(SidecarConfig.confined_for(str(home), NVIDIA), memory=64))
     try:
@@ -207,8 +250,12 @@ async def test_memory_is_bounded(home: Path, hunger: str) -> None:
         await sidecar.close()
 
 
-async def test_an_app_elsewhere_is_readable_once_asked_for(confined: Sidecar, tmp_path_factory: pytest.TempPathFactory, home: Path) -> None:
-    elsewhere = write(tmp_path_factory.mktemp("elsewhere"), {"pinokio.js": "module.exports = {title: 'there', menu: []}"})
+async def test_an_app_elsewhere_is_readable_once_asked_for(
+    confined: Sidecar, tmp_path_factory: pytest.TempPathFactory, home: Path
+) -> None:
+    elsewhere = write(
+        tmp_path_factory.mktemp("elsewhere"), {"pinokio.js": "module.exports = {title: 'there', menu: []}"}
+    )
     (home / "api" / "linked").symlink_to(elsewhere)
     assert (await confined.menu(str(home / "api" / "linked"))).meta["title"] == "there"
 
@@ -232,7 +279,12 @@ async def alone(home: Path, layer: str, code: str, monkeypatch: pytest.MonkeyPat
     config = replace(SidecarConfig.confined_for(str(home), NVIDIA), confined=Confinement(without=ALL - {layer}))
     sidecar = await Sidecar.start(config)
     try:
-        write(home, {"a.js": f"{TRY} module.exports = async () => ({{r: await (async () => t(() => {code}))().catch(e => 'ERR ' + e.code)}})"})
+        write(
+            home,
+            {
+                "a.js": f"{TRY} module.exports = async () => ({{r: await (async () => t(() => {code}))().catch(e => 'ERR ' + e.code)}})"
+            },
+        )
         return (await sidecar.ask("resolve", path=str(home / "a.js")))["r"]
     finally:
         await sidecar.close()
@@ -278,7 +330,9 @@ async def test_limits_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_permission_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (await alone(home, "permission", "require('child_process').execSync('id')", monkeypatch)).startswith("ERR ERR_ACCESS_DENIED")
+    assert (await alone(home, "permission", "require('child_process').execSync('id')", monkeypatch)).startswith(
+        "ERR ERR_ACCESS_DENIED"
+    )
 
 
 def test_layers_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,9 +363,10 @@ async def test_dies_with_its_parent(home: Path) -> None:
         "    sys.stdin.read()\n"
         "asyncio.run(main())\n"
     )
-    import sys
 
-    child = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
     assert child.stdout is not None
     pid = int(await child.stdout.readline())
     assert json.loads(str(pid)) == pid

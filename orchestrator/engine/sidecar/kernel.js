@@ -116,7 +116,7 @@ class Kernel {
   }
 
   async #shell (op, params, options, ondata) {
-    const answer = await this.#context.ask(op, { params, options: typeof options === 'object' ? options : undefined })
+    const answer = await this.#context.ask(op, { params, ...(options && typeof options === 'object' ? { options } : {}) })
     const listener = typeof options === 'function' ? options : ondata
     const text = answer && (answer.stdout ?? answer.response)
     if (typeof listener === 'function' && typeof text === 'string' && text) listener({ raw: text })

@@ -112,7 +112,7 @@ const operations = {
   match_end: message => matchers.end(message),
   match_close: message => matchers.close(message),
   screen: message => matchers.screen(message, (value, memory) => renderFree(value, memory)),
-  render: ({ template: value, memory, mode }) => renderFree(value, memory, mode),
+  render: ({ template: value, memory, mode }) => ({ value: renderFree(value, memory, mode) }), // in an object: it may be a Promise
   menu: ({ app, state }) => {
     const view = state ? new State(state) : live
     return evaluate(app, { state: view, home: config.home, kernel: makeKernel(app, app, view), render: renderFree })
