@@ -76,6 +76,16 @@ class LazyGroup(click.Group):
                 raise click.UsageError(text, ctx) from error
             raise
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader of its output that went away is settled before click sees it, which exits with 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            from orchestrator.commands.output import gone  # noqa: PLC0415  # rarely needed
+
+            gone()
+            return 141
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as above
         """List the commands without loading them."""
         with formatter.section("Commands"):
@@ -99,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def invoke(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status (EXIT_STATUS)."""
-    from orchestrator.commands.output import gone, report  # noqa: PLC0415  # after click has decided that something runs
+    from orchestrator.commands.output import report  # noqa: PLC0415  # after click has decided that something runs
     from orchestrator.engine.errors import PinoctlError  # noqa: PLC0415
 
     try:
@@ -109,9 +119,6 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     except (click.exceptions.Abort, KeyboardInterrupt):
         report("interrupted")
         return 130
-    except BrokenPipeError:
-        gone()
-        return 141
     except (PinoctlError, click.ClickException, OSError) as caught:
         error = worded(caught)
         report(error)

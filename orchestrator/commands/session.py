@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.home import Home
 
 Work = Callable[[Client, Listener], dict[str, Any]]
+PATIENCE = 5.0  # seconds that an agent gets to say hello before `down` takes it for dead
 BAD_INPUT = frozenset({"BadInputError"})
 
 
@@ -119,7 +120,7 @@ def stop_agent(home: Home, app: str, *, patience: float = 15.0) -> bool:
     with it.
     """
     try:
-        client = find(home, app)
+        client = find(home, app, timeout=PATIENCE)
         if client is None:
             return False
         with client:
