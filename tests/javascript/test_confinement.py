@@ -378,3 +378,8 @@ async def test_dies_with_its_parent(home: Path) -> None:
             return
         await asyncio.sleep(0.02)
     pytest.fail("the sidecar outlived its parent")
+
+
+async def test_templates_and_lodash_work_in_confinement(confined: Sidecar) -> None:
+    assert await confined.render("{{_.last([os.platform(), platform])}}") == "linux"
+    assert await confined.render("{{require('fs')}}") == "{{require('fs')}}"

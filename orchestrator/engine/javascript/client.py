@@ -147,7 +147,14 @@ class Sidecar:
             warnings=answer["warnings"],
         )
 
-    async def call(self, run: str, index: int, *, cwd: str | None = None, input: Any = UNDEFINED) -> CallResult:  # noqa: A002
+    async def call(
+        self,
+        run: str,
+        index: int,
+        *,
+        cwd: str | None = None,
+        input: Any = UNDEFINED,  # noqa: A002  # as templates call it
+    ) -> CallResult:
         """Call the function of the step rendered last: inline, of its `uri` module, or `kernel.*` (spec 7.0)."""
         self._present(run)
         answer = await self._ask({"op": "call", "run": run, "index": index, "cwd": cwd, "input": encode(input)})

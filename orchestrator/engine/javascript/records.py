@@ -167,8 +167,8 @@ class MenuState:
 class Menu:
     """Hold an app's metadata and menu.
 
-    Each item has its own keys that JSON can carry, plus `link` (what a browser would open), `path` (the absolute path of
-    a local target) and `query` (arguments from the href's query string and `params`, all strings). `root` is ""
+    Each item has its own keys that JSON can carry, plus `link` (what a browser would open), `path` (the absolute path
+    of a local target) and `query` (arguments from the href's query string and `params`, all strings). `root` is ""
     or "pinokio" (spec 1.2), `found` whether there is a `pinokio.js`, `error` what the launcher threw.
     """
 

@@ -9,7 +9,6 @@ const { isFinite: finite } = Number
 const propertyIsEnumerable = Object.prototype.propertyIsEnumerable
 const hasOwn = Object.hasOwn
 const ObjectPrototype = Object.prototype
-const ArrayPrototype = Array.prototype
 const BufferFrom = Buffer.from
 const bufferToString = Buffer.prototype.toString
 const toISOString = Date.prototype.toISOString
@@ -164,4 +163,4 @@ function decode (line) {
 }
 const includes = String.prototype.includes
 
-module.exports = { encode, decode, isPlain, release, setPrefix, ArrayPrototype }
+module.exports = { encode, decode, isPlain, release, setPrefix }

@@ -61,7 +61,7 @@ function real (target) {
   }
 }
 
-function install ({ roots, exists }) {
+function install ({ roots }) {
   const allowed = roots.map(root => root.endsWith('/') ? root : root + '/')
   const opened = new Set()
   const inside = file => allowed.some(root => file + '/' === root || file.startsWith(root))
@@ -110,7 +110,7 @@ function install ({ roots, exists }) {
     for (const variant of [name, name + 'Sync']) if (!/^exists|^(l?stat|open)Sync$|^open$/.test(variant)) guarded(fs, variant, canRead(variant), name === 'openAsBlob')
     guarded(fs.promises, name, canRead(name), true)
   }
-  fs.existsSync = given => exists ?? (may(given) && existsSync(given))
+  fs.existsSync = given => may(given) && existsSync(given)
   fs.exists = (given, callback) => process.nextTick(callback, fs.existsSync(given))
   for (const [name, original] of [['statSync', statSync], ['lstatSync', lstatSync]]) {
     fs[name] = (given, options) => {

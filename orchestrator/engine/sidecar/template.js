@@ -43,27 +43,17 @@ function compile (expression, scope) {
   return entry
 }
 
-/** Evaluate one expression; undefined where it is, or where it throws. Throws TemplateSyntaxError. */
-function evaluate (expression, scope) {
+/** Evaluate one expression; `failed` where it throws. Throws TemplateSyntaxError. */
+function attempt (expression, scope, failed) {
   const { run, wantsLodash } = compile(expression, scope)
-  return wantsLodash ? run(...scope.values, getLodash()) : run(...scope.values)
-}
-
-function attempt (expression, scope) {
-  const entry = compile(expression, scope)
-  try { return entry.wantsLodash ? entry.run(...scope.values, getLodash()) : entry.run(...scope.values) } catch { return undefined }
+  try { return wantsLodash ? run(...scope.values, getLodash()) : run(...scope.values) } catch { return failed }
 }
 
 function renderString (text, scope, undefinedAllowed) {
   if (!text.includes('{{') || TRIPLE.test(text)) return text
   if (PURE.test(text)) {
-    const expression = text.slice(2, -2)
-    if (!undefinedAllowed) {
-      const value = attempt(expression, scope)
-      return value === undefined ? text : value
-    }
-    const entry = compile(expression, scope)
-    try { return entry.wantsLodash ? entry.run(...scope.values, getLodash()) : entry.run(...scope.values) } catch { return text }
+    const value = attempt(text.slice(2, -2), scope, text)
+    return value === undefined && !undefinedAllowed ? text : value
   }
   let out = text
   try {
@@ -170,4 +160,4 @@ function compiles (expression, scope) {
   try { compile(expression, scope); return true } catch { return false }
 }
 
-module.exports = { Scope, evaluate, renderOnce, renderStep, decideWhen, trapWarnings, TemplateSyntaxError, getLodash }
+module.exports = { Scope, renderOnce, renderStep, decideWhen, trapWarnings, TemplateSyntaxError }
