@@ -17,8 +17,6 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-import requests
-
 from orchestrator.engine.environment.config_files import BASE_PYTHON
 from orchestrator.engine.errors import PinoctlError
 
@@ -126,6 +124,8 @@ def installer_url(machine: str) -> str:
 
 
 def _published_checksum(url: str) -> str:
+    import requests  # noqa: PLC0415  # takes 40 ms to import, and few scripts use conda
+
     try:
         answer = requests.get(f"{url}.sha256", timeout=30)
         answer.raise_for_status()
@@ -139,6 +139,8 @@ def download(url: str, target: Path, sha256: str) -> None:
 
     Raises PinoctlError.
     """
+    import requests  # noqa: PLC0415  # as above
+
     part = target.with_name(f"{target.name}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and _digest(target) == sha256:
