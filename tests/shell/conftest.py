@@ -21,8 +21,11 @@ from orchestrator.engine.shell.shells import Shells
 from orchestrator.engine.values import UNDEFINED, Match
 
 FLAGS = {"i": re.IGNORECASE, "s": re.DOTALL, "m": re.MULTILINE}
-DEFAULTS = [{"event": "/error:/i", "break": True}, {"event": "/errno /i", "break": True},
-            {"event": "/error:.*triton/i", "break": False}]
+DEFAULTS = [
+    {"event": "/error:/i", "break": True},
+    {"event": "/errno /i", "break": True},
+    {"event": "/error:.*triton/i", "break": False},
+]
 
 
 @dataclass
@@ -33,6 +36,7 @@ class FakeOutcome:
     triggers: list[Any] = field(default_factory=list)
     notifies: list[Any] = field(default_factory=list)
     buffer: str = ""
+    behind: int = 0
 
 
 class FakeSidecar:
@@ -44,7 +48,13 @@ class FakeSidecar:
         self.delay = 0.0
 
     async def match_open(self, key: str, handlers: Any, *, interactive: bool, banner: str) -> None:
-        self.open[key] = {"on": [*handlers, *DEFAULTS], "input": interactive, "buffer": banner, "seen": {}, "event": UNDEFINED}
+        self.open[key] = {
+            "on": [*handlers, *DEFAULTS],
+            "input": interactive,
+            "buffer": banner,
+            "seen": {},
+            "event": UNDEFINED,
+        }
 
     @staticmethod
     def pattern(text: Any) -> re.Pattern[str] | None:
@@ -56,8 +66,12 @@ class FakeSidecar:
         for handler in state["on"]:
             if handler.get("break") is False:
                 rest = self.pattern(handler["event"]).sub("", rest)
-        return [found[0] for handler in state["on"] if handler.get("break")
-                for found in self.pattern(handler["event"]).finditer(rest)]
+        return [
+            found[0]
+            for handler in state["on"]
+            if handler.get("break")
+            for found in self.pattern(handler["event"]).finditer(rest)
+        ]
 
     async def match_feed(self, key: str, text: str) -> FakeOutcome:
         self.fed.append(text)
@@ -65,7 +79,7 @@ class FakeSidecar:
             await asyncio.sleep(self.delay)
         state = self.open[key]
         clean = re.sub(r"\x1b(\[[0-?]*[ -/]*[@-~]|[=>])", "", text).replace("\r\n", "\n").replace("\r", "\n")
-        state["buffer"] = buffer = (state["buffer"] + clean)[-max(300, len(clean)):]
+        state["buffer"] = buffer = (state["buffer"] + clean)[-max(300, len(clean)) :]
         out = FakeOutcome(buffer=buffer)
         for number, handler in enumerate(state["on"]):
             if not handler.get("event"):
@@ -73,7 +87,9 @@ class FakeSidecar:
             pattern = self.pattern(handler["event"])
             if pattern is None:
                 return FakeOutcome("invalid", errors=["not a pattern"])
-            match = next((found for found in pattern.finditer(buffer) if found[0] not in state["seen"].get(number, ())), None)
+            match = next(
+                (found for found in pattern.finditer(buffer) if found[0] not in state["seen"].get(number, ())), None
+            )
             if match is None:
                 continue
             state["seen"].setdefault(number, []).append(match[0])
@@ -158,14 +174,26 @@ class World:
         self.run_ = FakeRun(self.cwd)
         self.asked: list[tuple[Any, Any, bool]] = []
         self.engine: Any = SimpleNamespace(
-            home=self.home, sidecar=self.sidecar, tools=SimpleNamespace(conda=self.conda), sleep=asyncio.sleep,
-            shell_environment=self.environment, resolve=lambda uri, cwd: os.path.normpath(os.path.join(cwd, uri)))
+            home=self.home,
+            sidecar=self.sidecar,
+            tools=SimpleNamespace(conda=self.conda),
+            sleep=asyncio.sleep,
+            shell_environment=self.environment,
+            resolve=lambda uri, cwd: os.path.normpath(f"{cwd}/{uri}"),
+        )
         self.shells = self.engine.shells = Shells(self.engine)
 
-    async def environment(self, run: Any, env: Any = None, *, remove: Any = None, conda_base: bool = False) -> dict[str, str]:
+    async def environment(
+        self, run: Any, env: Any = None, *, remove: Any = None, conda_base: bool = False
+    ) -> dict[str, str]:
         self.asked.append((env, remove, conda_base))
-        return {"PATH": os.environ["PATH"], "PS1": "<<PINOKIO_SHELL>> ", "HOME": str(self.cwd), "LANG": "C.UTF-8",
-                **{key: str(value) for key, value in (env or {}).items()}}
+        return {
+            "PATH": os.environ["PATH"],
+            "PS1": "<<PINOKIO_SHELL>> ",
+            "HOME": str(self.cwd),
+            "LANG": "C.UTF-8",
+            **{key: str(value) for key, value in (env or {}).items()},
+        }
 
     async def call(self, method: str, params: Any = UNDEFINED) -> Any:
         return await METHODS[method](Call(engine=self.engine, run=self.run_, method=method, params=params))
@@ -192,7 +220,7 @@ async def world(tmp_path: Path) -> Any:
 def processes_with(marker: str) -> list[int]:
     """Return processes whose command line holds a text."""
     found = []
-    for name in os.listdir("/proc"):
+    for name in [path.name for path in Path("/proc").iterdir()]:
         if name.isdigit() and int(name) != os.getpid():
             try:
                 if marker.encode() in Path(f"/proc/{name}/cmdline").read_bytes():

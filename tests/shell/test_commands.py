@@ -118,7 +118,9 @@ async def test_one_endless_line_takes_no_memory(world: Any) -> None:
 
 
 async def test_binary_output(world: Any) -> None:
-    result = await world.shell("head -c 3000000 /dev/urandom | tr -d '\\000-\\037'; printf '\\377\\376ok\\n'; echo x-$((1+1))")
+    result = await world.shell(
+        "head -c 3000000 /dev/urandom | tr -d '\\000-\\037'; printf '\\377\\376ok\\n'; echo x-$((1+1))"
+    )
     assert "x-2" in result["stdout"]
 
 
@@ -135,13 +137,17 @@ async def test_long_lines_and_long_messages(world: Any) -> None:
 
 
 async def test_a_match_waits_for_the_rest_of_its_line(world: Any) -> None:
-    result = await world.shell("printf 'http:''//127.0.0.1:78'; sleep 0.01; echo 60; sleep 50",
-                               on=[{"event": r"/http:\/\/127\.0\.0\.1:\d+/", "done": True}])
+    result = await world.shell(
+        "printf 'http:''//127.0.0.1:78'; sleep 0.01; echo 60; sleep 50",
+        on=[{"event": r"/http:\/\/127\.0\.0\.1:\d+/", "done": True}],
+    )
     assert result["event"].items[0] == "http://127.0.0.1:7860"
 
 
 async def test_a_match_without_a_newline_is_taken_after_a_moment(world: Any) -> None:
-    result, seconds = await timed(world.shell("printf 'rea''dy?'; sleep 50", on=[{"event": r"/ready\?/", "done": True}]))
+    result, seconds = await timed(
+        world.shell("printf 'rea''dy?'; sleep 50", on=[{"event": r"/ready\?/", "done": True}])
+    )
     assert result["event"].items[0] == "ready?"
     assert seconds < 1
 
@@ -162,7 +168,7 @@ async def test_triggers_and_unknown_handler_keys(world: Any) -> None:
 
 
 async def test_another_shell(world: Any) -> None:
-    result, seconds = await timed(world.shell("echo in-$0-$((1+1))", shell="sh"))
+    result, seconds = await timed(world.shell("echo in-$0-$((1+1))", shell="sh"))  # noqa: S604  # the parameter of a step
     assert "in-" in result["stdout"]
     assert "-2" in result["stdout"]
     assert seconds < 4

@@ -30,8 +30,14 @@ async def test_a_session_of_old(world: Any) -> None:
 
 async def test_enter_waits_for_a_pattern(world: Any) -> None:
     await world.call("shell.start", {"id": "S1", "message": "echo started"})
-    found = await world.call("shell.enter", {"id": "S1", "message": "sleep 0.1; echo val-$((20+2)); sleep 50",
-                                            "on": [{"event": r"/val-\d/", "return": "yes"}]})
+    found = await world.call(
+        "shell.enter",
+        {
+            "id": "S1",
+            "message": "sleep 0.1; echo val-$((20+2)); sleep 50",
+            "on": [{"event": r"/val-\d/", "return": "yes"}],
+        },
+    )
     assert found == "yes"
     await world.call("shell.write", {"id": "S1", "message": "typed only"})
     with pytest.raises(ScriptError):
@@ -45,8 +51,13 @@ async def test_enter_fails_when_the_shell_ends(world: Any) -> None:
 
 
 async def test_start_waits_for_its_own_handler(world: Any) -> None:
-    assert await world.call("shell.start", {"id": "S2", "message": "sleep 0.2; echo up-$((1+1)); sleep 50",
-                                            "on": [{"event": "/up-2/", "done": True}]}) == "S2"
+    assert (
+        await world.call(
+            "shell.start",
+            {"id": "S2", "message": "sleep 0.2; echo up-$((1+1)); sleep 50", "on": [{"event": "/up-2/", "done": True}]},
+        )
+        == "S2"
+    )
     assert "up-2" in world.output
     await world.call("shell.stop", {"group": world.run_.key})
     assert world.events("shell.end")[0]["how"] == "stopped"
@@ -82,8 +93,19 @@ async def test_the_guard_blanks_the_message(world: Any) -> None:
 
 
 async def test_wrong_parameters(world: Any) -> None:
-    for params in ({"env": "A=1"}, {"-env": "A"}, {"path": 7}, {"on": "x"}, {"on": ["x"]}, {"shell": 3}, {"cols": "wide"},
-                   {"cols": -1}, {"message": True}, {"conda": {}}, {"shell": "no-such-shell"}):
+    for params in (
+        {"env": "A=1"},
+        {"-env": "A"},
+        {"path": 7},
+        {"on": "x"},
+        {"on": ["x"]},
+        {"shell": 3},
+        {"cols": "wide"},
+        {"cols": -1},
+        {"message": True},
+        {"conda": {}},
+        {"shell": "no-such-shell"},
+    ):
         with pytest.raises(ScriptError):
             await world.call("shell.run", {"message": "true", **params})
     with pytest.raises(ScriptError):
@@ -103,7 +125,7 @@ async def test_the_newest_shell_of_an_id_counts(world: Any) -> None:
 def hf_tool(world: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
-    (tools / "hf").write_text("#!/bin/sh\nfor word; do echo \"[$word]\"; done\n")
+    (tools / "hf").write_text('#!/bin/sh\nfor word; do echo "[$word]"; done\n')
     (tools / "hf").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
 

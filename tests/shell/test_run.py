@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
+
+from orchestrator.engine.values import UNDEFINED
 
 
 async def test_runs_a_command(world: Any) -> None:
@@ -37,7 +40,6 @@ async def test_array_stops_at_an_error(world: Any) -> None:
 
 
 async def test_nothing_to_run(world: Any) -> None:
-    from orchestrator.engine.values import UNDEFINED
     assert await world.shell([]) is UNDEFINED
     assert "error" not in await world.shell("")
     assert "error" not in await world.call("shell.run")
@@ -72,8 +74,13 @@ async def test_detached_shell_that_returns_to_its_prompt_is_killed(world: Any) -
     for _ in range(200):
         if world.events("shell.end"):
             break
-        await __import__("asyncio").sleep(0.01)
-    assert world.events("shell.end")[0] == {**world.events("shell.end")[0], "status": 7, "how": "prompt", "detached": True}
+        await asyncio.sleep(0.01)
+    assert world.events("shell.end")[0] == {
+        **world.events("shell.end")[0],
+        "status": 7,
+        "how": "prompt",
+        "detached": True,
+    }
     assert not world.shells.alive(world.run_.key)
 
 

@@ -10,7 +10,8 @@ from orchestrator.engine.shell.screen import RAW_LIMIT, SCROLLBACK, Screen, _joi
 
 PIECES = st.one_of(
     st.sampled_from(["\r\n", "\n", "\r", "\b", "\t", " ", "\x1b[K", "\x1b[0K", "│", "é", "█", "⠋", "✓"]),
-    st.text("abc xyz", min_size=1, max_size=30))
+    st.text("abc xyz", min_size=1, max_size=30),
+)
 
 
 @settings(max_examples=300, deadline=None)
@@ -19,21 +20,24 @@ def test_quick_path_equals_emulator(pieces: list[str], cols: int, rows: int) -> 
     raw = "".join(pieces)
     quick = plain_rows(raw, cols)
     if quick is not None:
-        assert _joined(quick[-(50 + rows):]) == _joined(emulated_rows(raw, cols, rows, 50)[-(50 + rows):])
+        assert _joined(quick[-(50 + rows) :]) == _joined(emulated_rows(raw, cols, rows, 50)[-(50 + rows) :])
 
 
-@pytest.mark.parametrize(("raw", "text"), [
-    ("hello\r\nworld", "hello\r\nworld"),
-    ("x" * 250 + "\r\nend", "x" * 250 + "\r\nend"),
-    ("a\r\nb\r\n\x1b[H\x1b[2Jafter\r\n<<P>> ", "after\r\n<<P>>"),
-    ("10%\r100%\r\n", "100%"),
-    ("\x1b[32mgreen\x1b[0m \x1b]0;title\x07x", "green x"),
-    ("one\r\ntwo\x1b[1A\rONE", "ONE\r\ntwo"),
-    ("日本\r\n", "日本"),
-    ("\x1b[?6n\x1b[>cstill here", "still here"),
-    ("a\x9db", "ab"),
-    ("", ""),
-])
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("hello\r\nworld", "hello\r\nworld"),
+        ("x" * 250 + "\r\nend", "x" * 250 + "\r\nend"),
+        ("a\r\nb\r\n\x1b[H\x1b[2Jafter\r\n<<P>> ", "after\r\n<<P>>"),
+        ("10%\r100%\r\n", "100%"),
+        ("\x1b[32mgreen\x1b[0m \x1b]0;title\x07x", "green x"),
+        ("one\r\ntwo\x1b[1A\rONE", "ONE\r\ntwo"),
+        ("日本\r\n", "日本"),
+        ("\x1b[?6n\x1b[>cstill here", "still here"),
+        ("a\x9db", "ab"),
+        ("", ""),
+    ],
+)
 def test_text(raw: str, text: str) -> None:
     assert render(raw, 100, 30) == text
 

@@ -16,33 +16,61 @@ from orchestrator.engine.shell.reports import Report, ReportParser
 from orchestrator.engine.values import UNDEFINED
 
 
-@pytest.mark.parametrize(("message", "chain", "expected"), [
-    ("echo a", None, ["echo a"]),
-    ("echo a\necho b", None, ["echo a\necho b"]),
-    ("", None, [""]),
-    (UNDEFINED, None, [""]),
-    ([], None, []),
-    (["a", "", None, False, " ", "b"], None, ["a", " ", "b"]),
-    (["a", "", " ", "b"], "&", ["a && b"]),
-    (["a", "b"], "|", ["a || b"]),
-    (["a", "b"], "*", ["a ; b"]),
-    (["a", "b"], True, ["a && b"]),
-    ({"_": ["ls", "a b"], "all": True}, None, ["'ls' 'a b' '--all'"]),
-    ([{"_": ["it's"]}], None, ["'it'\\''s'"]),
-])
+@pytest.mark.parametrize(
+    ("message", "chain", "expected"),
+    [
+        ("echo a", None, ["echo a"]),
+        ("echo a\necho b", None, ["echo a\necho b"]),
+        ("", None, [""]),
+        (UNDEFINED, None, [""]),
+        ([], None, []),
+        (["a", "", None, False, " ", "b"], None, ["a", " ", "b"]),
+        (["a", "", " ", "b"], "&", ["a && b"]),
+        (["a", "b"], "|", ["a || b"]),
+        (["a", "b"], "*", ["a ; b"]),
+        (["a", "b"], True, ["a && b"]),
+        ({"_": ["ls", "a b"], "all": True}, None, ["'ls' 'a b' '--all'"]),
+        ([{"_": ["it's"]}], None, ["'it'\\''s'"]),
+    ],
+)
 def test_forms(message: object, chain: object, expected: list[str]) -> None:
     assert [line.text for line in lines(message, chain)] == expected
 
 
 def test_flags() -> None:
-    command = {"_": ["x", None, 3], "yes": True, "no": False, "v": 1.0, "--kept": "k", "many": ["a", None, "b"],
-               "deep": {"er": "d"}, "gone": None, "open": "{{missing}}"}
-    assert words(command) == ["x", "3", "--yes", "--no-no", "-v", "1", "--kept", "k", "--many", "a", "--many", "b", "--deep.er", "d"]
+    command = {
+        "_": ["x", None, 3],
+        "yes": True,
+        "no": False,
+        "v": 1.0,
+        "--kept": "k",
+        "many": ["a", None, "b"],
+        "deep": {"er": "d"},
+        "gone": None,
+        "open": "{{missing}}",
+    }
+    assert words(command) == [
+        "x",
+        "3",
+        "--yes",
+        "--no-no",
+        "-v",
+        "1",
+        "--kept",
+        "k",
+        "--many",
+        "a",
+        "--many",
+        "b",
+        "--deep.er",
+        "d",
+    ]
 
 
 def test_newlines_go_through_variables() -> None:
-    assert lines({"_": ["echo", "a\nb", "c\nd"]}) == [Line("'echo' \"$PINOKIO_ARG_0\" \"$PINOKIO_ARG_1\"",
-                                                           {"PINOKIO_ARG_0": "a\nb", "PINOKIO_ARG_1": "c\nd"})]
+    assert lines({"_": ["echo", "a\nb", "c\nd"]}) == [
+        Line('\'echo\' "$PINOKIO_ARG_0" "$PINOKIO_ARG_1"', {"PINOKIO_ARG_0": "a\nb", "PINOKIO_ARG_1": "c\nd"})
+    ]
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\n\r\0", exclude_categories=["Cs"]), min_size=1), min_size=1))
@@ -72,7 +100,8 @@ def test_conda() -> None:
     assert conda("env", there=True) == f"{hook} ; conda activate '/a b/env'"
     assert conda("env") == f"{hook} ; conda create -y -p '/a b/env' python=3.10.20 ; conda activate '/a b/env'"
     assert conda({"name": "x", "python": "3.11", "args": "-c conda-forge"}) == (
-        f"{hook} ; conda create -y -n x python=3.11 -c conda-forge ; conda activate x")
+        f"{hook} ; conda create -y -n x python=3.11 -c conda-forge ; conda activate x"
+    )
     assert "python>=3.9 " in conda("env", "python>=3.9") + " "
     assert conda({"path": "x", "activate": "minimal"}) == 'eval "$(conda shell.bash hook)" ; conda activate base'
     assert conda({"path": "x", "activate": ["one", "two"]}) == "one ; two"
@@ -104,31 +133,34 @@ def test_joining() -> None:
     assert command_line(["a"], "", "&&") == "a"
 
 
-@pytest.mark.parametrize(("message", "blocked"), [
-    ("conda install -y python=3.11", True),
-    ("conda install -y conda", True),
-    ("conda update --all", True),
-    ("cd x && conda update -n base conda", True),
-    ("conda install -y -c conda-forge conda-forge::python", True),
-    ("conda env update -f environment.yml", True),
-    ("conda install --file requirements.txt", True),
-    ("conda install -y --revision 1", True),
-    ("conda create -y -n base python=3.11", True),
-    ("conda env remove -n base", True),
-    ("/m/bin/conda install python", True),
-    ("conda activate x && conda install -y python", False),
-    ("conda activate x && conda install -n base -y python", True),
-    ("conda install -y ffmpeg", False),
-    ("conda install -y -c python ffmpeg", False),
-    ("conda install --dry-run python", False),
-    ("conda install -p ./env -y python=3.11", False),
-    ("conda install -p /m -y python=3.11", True),
-    ("conda create -y -p ./env python=3.11", False),
-    ("conda list python", False),
-    ("echo conda install python", False),
-    ("pip install conda", False),
-    ("echo 'unbalanced conda install python", False),
-])
+@pytest.mark.parametrize(
+    ("message", "blocked"),
+    [
+        ("conda install -y python=3.11", True),
+        ("conda install -y conda", True),
+        ("conda update --all", True),
+        ("cd x && conda update -n base conda", True),
+        ("conda install -y -c conda-forge conda-forge::python", True),
+        ("conda env update -f environment.yml", True),
+        ("conda install --file requirements.txt", True),
+        ("conda install -y --revision 1", True),
+        ("conda create -y -n base python=3.11", True),
+        ("conda env remove -n base", True),
+        ("/m/bin/conda install python", True),
+        ("conda activate x && conda install -y python", False),
+        ("conda activate x && conda install -n base -y python", True),
+        ("conda install -y ffmpeg", False),
+        ("conda install -y -c python ffmpeg", False),
+        ("conda install --dry-run python", False),
+        ("conda install -p ./env -y python=3.11", False),
+        ("conda install -p /m -y python=3.11", True),
+        ("conda create -y -p ./env python=3.11", False),
+        ("conda list python", False),
+        ("echo conda install python", False),
+        ("pip install conda", False),
+        ("echo 'unbalanced conda install python", False),
+    ],
+)
 def test_guard(message: str, *, blocked: bool) -> None:
     assert forbidden(message, in_base=True, base_prefix="/m") is blocked
 
@@ -138,14 +170,15 @@ def test_guard_outside_base() -> None:
     assert forbidden("conda install -n base -y python", in_base=False, base_prefix="/m")
 
 
-STREAM = b"out\x1b[0m\x1b_K;p;3;(env) \x01\x1b[32m\x02> ;K\x1b\\rest\x1b_K;c;1;K\x1b\\> \x1b_K;c;1;K\x1b\\> \x1b_other\x1b\\end\x1b"
+STREAM = b"out\x1b[0m\x1b_K;p;3;(env) \x01\x1b[32m\x02> ;K\x1b\\rest"
+STREAM += b"\x1b_K;c;1;K\x1b\\> \x1b_K;c;1;K\x1b\\> \x1b_other\x1b\\end\x1b"
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=12))
 def test_reports_split_anywhere(cuts: list[int]) -> None:
     parser, found = ReportParser("K"), []
     edges = [0, *sorted(cuts), len(STREAM)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in zip(edges[:-1], edges[1:], strict=True):  # noqa: RUF007  # pairwise cannot be strict
         found += parser.feed(STREAM[start:end])
     found.append(parser.flush())
     assert [item for item in found if isinstance(item, Report)] == [Report("prompt", 3, "(env) > "), Report("more")]

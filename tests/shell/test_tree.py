@@ -23,7 +23,7 @@ ESCAPES = {
     "empty environment": "env -i $(command -v setsid) $(command -v sleep) {0} >/dev/null 2>&1 </dev/null &",
     "disown": "sleep {0} & disown -a",
     "python daemon": "python3 -c 'import os,time\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\n"
-                     "os.execvp(\"sleep\",[\"sleep\",\"{0}\"])'",
+    'os.execvp("sleep",["sleep","{0}"])\'',
     "ignores signals": "(trap '' HUP INT TERM; exec sleep {0}) &",
 }
 
@@ -65,7 +65,8 @@ from orchestrator.engine.shell.session import Session, SessionSpec
 from orchestrator.engine.shell.spawner import Spawner
 async def main():
     async def hear(text): pass
-    spec = SessionSpec(["/bin/bash", "--noprofile", "--norc"], {"PATH": os.environ["PATH"], "PS1": "<<PINOKIO_SHELL>> "}, "/tmp")
+    env = {"PATH": os.environ["PATH"], "PS1": "<<PINOKIO_SHELL>> "}
+    spec = SessionSpec(["/bin/bash", "--noprofile", "--norc"], env, "/tmp")
     session = await Session.start(Spawner(), spec, hear)
     await session.ready.wait()
     session.type(sys.argv[1])
@@ -77,7 +78,7 @@ asyncio.run(main())
 async def test_an_engine_killed_outright_leaves_nothing() -> None:
     marks = [marker() for _ in ESCAPES]
     lines = "\n".join(text.format(mark) for text, mark in zip(ESCAPES.values(), marks, strict=True))
-    engine = subprocess.Popen([sys.executable, "-c", ENGINE, f"{lines}\nsleep {marks[0]}"])  # noqa: ASYNC220  # returns at once
+    engine = subprocess.Popen([sys.executable, "-c", ENGINE, f"{lines}\nsleep {marks[0]}"])  # noqa: ASYNC220  # quick
     try:
         assert await until(lambda: all(set(processes_with(mark)) - {engine.pid} for mark in marks))
     finally:
@@ -97,12 +98,18 @@ async def test_the_server_may_die_between_shells(world: Any) -> None:
 
 async def test_fifty_shells_leak_no_descriptor(world: Any) -> None:
     await world.shell("true")
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = descriptors()
     await asyncio.gather(*(world.shell("true") for _ in range(10)))
     for _ in range(4):
         await asyncio.gather(*(world.shell("exit 1") for _ in range(10)))
-    assert len(os.listdir("/proc/self/fd")) == len(before)
-    assert await until(lambda: len(_children(world.shells._spawner._server.pid)) == 1)  # the one that waits for the next shell
+    assert len(descriptors()) == len(before)
+    assert await until(
+        lambda: len(_children(world.shells._spawner._server.pid)) == 1
+    )  # the one that waits for the next shell
+
+
+def descriptors() -> list[Path]:
+    return list(Path("/proc/self/fd").iterdir())
 
 
 def _children(pid: int) -> list[str]:
@@ -114,7 +121,9 @@ async def test_a_shell_inherits_no_descriptor_and_no_variable(world: Any) -> Non
     assert "0,1,2,3," in result["stdout"]
     assert "0,1,2,3,4" not in result["stdout"]
     names = set(result["stdout"].split("0,1,2,3,")[1].split("\r\n")[0].split(","))
-    assert names - {"", "<<PINOKIO_SHELL>>"} == {"PATH", "PS1", "HOME", "LANG", "TERM", "PWD", "SHLVL", "_"} | ({"OLDPWD"} & names)
+    assert names - {"", "<<PINOKIO_SHELL>>"} == {"PATH", "PS1", "HOME", "LANG", "TERM", "PWD", "SHLVL", "_"} | (
+        {"OLDPWD"} & names
+    )
 
 
 async def test_signals_are_as_they_should_be(world: Any) -> None:

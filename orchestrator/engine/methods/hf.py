@@ -32,8 +32,10 @@ async def login(call: Call) -> dict[str, str]:
     """Answer whether a token is there: the desktop's login page has no counterpart here (7.5)."""
     if call.engine.base_env.get("HF_TOKEN") or (call.engine.home.cache / "HF_AUTH" / "token").is_file():
         return {"status": "authenticated"}
-    call.warn("`hf.login` needs a page to log in on, which there is none of here; set `HF_TOKEN` to a token of "
-              "https://huggingface.co/settings/tokens, in the environment or in the ENVIRONMENT file")
+    call.warn(
+        "`hf.login` needs a page to log in on, which there is none of here; set `HF_TOKEN` to a token of "
+        "https://huggingface.co/settings/tokens, in the environment or in the ENVIRONMENT file"
+    )
     return {"status": "unauthenticated"}
 
 
@@ -50,7 +52,10 @@ def _arguments(call: Call) -> dict[str, Any]:
     if isinstance(positionals, str):
         positionals = [positionals]
     if not isinstance(positionals, (list, tuple)) or not positionals:
-        raise ScriptError(f"`{call.method}` needs an array as `_`", hint="its first element is the repository, as in `_: [\"owner/name\"]`")
+        raise ScriptError(
+            f"`{call.method}` needs an array as `_`",
+            hint='its first element is the repository, as in `_: ["owner/name"]`',
+        )
     return {**params, "_": list(positionals)}
 
 

@@ -90,7 +90,8 @@ def request_of(call: Call, params: Mapping[str, Any]) -> ShellRequest:
         venv_python=params.get("venv_python"),
         on=tuple(handlers_of(params.get("on"), call.warn, method=call.method)),
         interactive=interactive is True,
-        stays=not sudo and (truthy(interactive) or truthy(params.get("persistent", UNDEFINED)) or call.method == "shell.start"),
+        stays=not sudo
+        and (truthy(interactive) or truthy(params.get("persistent", UNDEFINED)) or call.method == "shell.start"),
         sudo=sudo,
         program=optional_text(call, params, "shell") or None,
         id=to_text(params["id"]) if truthy(params.get("id", UNDEFINED)) else None,

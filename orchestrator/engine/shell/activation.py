@@ -24,8 +24,8 @@ Exists = Callable[[str], bool]
 class CondaTarget:
     """Be what a step wants of conda.
 
-    `kind` is `base`, `name`, `path` or `skip`; `value` the name or the absolute path; `python` and `args` count only when
-    the environment is created; `activate` is None, `minimal` or a list of commands. `asked` is true where the step
+    `kind` is `base`, `name`, `path` or `skip`; `value` the name or the absolute path; `python` and `args` count only
+    when the environment is created; `activate` is None, `minimal` or a list of commands. `asked` is true where the step
     itself names an environment, so that conda has to be there.
     """
 
@@ -66,7 +66,7 @@ def conda_target(conda: Any, conda_python: Any, *, cwd: str) -> CondaTarget:
 
 
 def conda_commands(target: CondaTarget, *, envs: str, exists: Exists) -> list[str]:
-    """Return the conda commands of 8.6, where base conda is there; `envs` is the folder of environments that have names."""
+    """Return the conda commands of 8.6, where base conda is there; `envs` is the folder of named environments."""
     if target.kind == "skip":
         return []
     if target.activate == "minimal":
@@ -79,7 +79,9 @@ def conda_commands(target: CondaTarget, *, envs: str, exists: Exists) -> list[st
     place = quote(target.value) if target.kind == "path" else shlex.quote(target.value)
     if not exists(target.value if target.kind == "path" else f"{envs}/{target.value}"):
         option = "-p" if target.kind == "path" else "-n"
-        commands.append(" ".join(part for part in (f"conda create -y {option} {place}", target.python, target.args) if part))
+        commands.append(
+            " ".join(part for part in (f"conda create -y {option} {place}", target.python, target.args) if part)
+        )
     return [*commands, f"conda activate {place}"]
 
 

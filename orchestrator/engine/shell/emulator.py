@@ -11,7 +11,7 @@ import pyte
 import pyte.modes
 
 
-class _Recording(pyte.Screen):  # type: ignore[misc]  # pyte has no type information
+class _Recording(pyte.Screen):
     """Be pyte's screen with a scrollback of text."""
 
     def __init__(self, cols: int, rows: int, scrollback: int) -> None:
@@ -28,7 +28,8 @@ class _Recording(pyte.Screen):  # type: ignore[misc]  # pyte has no type informa
 
     def linefeed(self) -> None:
         super().linefeed()
-        self.buffer[self.cursor.y].wrapped = self._drawing
+        line: Any = self.buffer[self.cursor.y]
+        line.wrapped = self._drawing
 
     def index(self) -> None:
         top, bottom = self.margins or (0, self.lines - 1)

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.engine.errors import ScriptError
-from orchestrator.engine.shell.live import LiveShell
 from orchestrator.engine.values import UNDEFINED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from orchestrator.engine.shell.live import LiveShell
 
 
 class ScreenMatcher(Protocol):
     """Be the part of the JavaScript sidecar that matches a whole screen."""
 
-    async def screen_match(self, handlers: Sequence[Any], text: str, raw: str, chunk: str) -> tuple[bool, Any]: ...
+    async def screen_match(self, handlers: Sequence[Any], text: str, raw: str, chunk: str) -> tuple[bool, Any]:
+        """Return whether a handler fires, and its `return`."""
 
 
-async def enter(shell: LiveShell, matcher: ScreenMatcher, texts: Sequence[str], on: Sequence[Mapping[str, Any]], *, newline: bool) -> Any:
+async def enter(
+    shell: LiveShell, matcher: ScreenMatcher, texts: Sequence[str], on: Sequence[Mapping[str, Any]], *, newline: bool
+) -> Any:
     """Type texts and wait for the first handler with a `return` that fires; return what it says, undefined without one.
 
     A handler with `event: null` fires when the prompt is back. Raises ScriptError when the shell ends before any fires.
@@ -46,8 +52,13 @@ async def enter(shell: LiveShell, matcher: ScreenMatcher, texts: Sequence[str], 
     return found
 
 
-async def _first_shown(shell: LiveShell, matcher: ScreenMatcher, chunks: asyncio.Queue[str], by_pattern: list[Mapping[str, Any]],
-                       by_prompt: Mapping[str, Any] | None) -> Any:
+async def _first_shown(
+    shell: LiveShell,
+    matcher: ScreenMatcher,
+    chunks: asyncio.Queue[str],
+    by_pattern: list[Mapping[str, Any]],
+    by_prompt: Mapping[str, Any] | None,
+) -> Any:
     session = shell.session
     ended = asyncio.ensure_future(session.ended.wait())
     returned = asyncio.ensure_future(session.returned.wait())

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROGRAMS = frozenset({"conda", "mamba", "micromamba"})
 PROTECTED = frozenset({"conda", "python", "conda-libmamba-solver"})
 CHANGING = frozenset({"install", "update", "upgrade", "remove", "uninstall"})
 WHOLESALE = frozenset({"--all", "--update-all", "--revision", "-f", "--file"})
 HARMLESS = frozenset({"--dry-run", "-d", "-h", "--help"})
-TAKES_VALUE = frozenset({"-c", "--channel", "--file", "-f", "--revision", "--solver", "--repodata-fn", "--subdir", "--platform"})
-NOTICE = "the message was not run: it would change the python or the conda of the base environment, which all apps share"
+TAKES_VALUE = frozenset(
+    {"-c", "--channel", "--file", "-f", "--revision", "--solver", "--repodata-fn", "--subdir", "--platform"}
+)
+NOTICE = (
+    "the message was not run: it would change the python or the conda of the base environment, which all apps share"
+)
 
 
 def forbidden(message: str, *, in_base: bool, base_prefix: str) -> bool:
@@ -56,13 +63,26 @@ def _commands(message: str) -> Iterator[list[str]]:
 def _conda_words(words: list[str]) -> list[str]:
     """Return what follows `conda` in a simple command, none when it is no conda command."""
     for at, word in enumerate(words):
-        if re.match(r"[A-Za-z_]\w*=", word) or word in {"command", "exec", "env", "sudo", "call", "time", "yes", "then", "do", "else", "!", "{"}:
+        if re.match(r"[A-Za-z_]\w*=", word) or word in {
+            "command",
+            "exec",
+            "env",
+            "sudo",
+            "call",
+            "time",
+            "yes",
+            "then",
+            "do",
+            "else",
+            "!",
+            "{",
+        }:
             continue
-        return words[at + 1:] if word.rpartition("/")[2] in PROGRAMS else []
+        return words[at + 1 :] if word.rpartition("/")[2] in PROGRAMS else []
     return []
 
 
-def _changes_base(command: list[str], *, in_base: bool, base_prefix: str) -> bool:
+def _changes_base(command: list[str], *, in_base: bool, base_prefix: str) -> bool:  # noqa: PLR0911  # a rule each
     if HARMLESS & set(command):
         return False
     target, rest = _target(command)

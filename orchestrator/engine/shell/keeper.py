@@ -15,6 +15,9 @@ and writes lines: `started PID`, `failed MESSAGE`, `exit STATUS` (of the shell, 
 `gone` when no process is left. `left PID...` names processes that it may not kill.
 """
 
+# No imports but cheap ones (pathlib and contextlib are not): it has to start in milliseconds.
+# ruff: noqa: PTH112, PTH123, PTH208, SIM105, PERF203, FBT003
+
 from __future__ import annotations
 
 import ctypes
@@ -59,8 +62,8 @@ def keep(libc: ctypes.CDLL, server: socket.socket, telling: int) -> NoReturn:
     try:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         waker, wakes = socket.socketpair()
-        waker.setblocking(False)  # noqa: FBT003  # the socket's own signature
-        wakes.setblocking(False)  # noqa: FBT003
+        waker.setblocking(False)
+        wakes.setblocking(False)
         signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
         libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         data, descriptors, _, _ = socket.recv_fds(server, 1, 3)  # Python 3.11 drops the flags it is given
@@ -96,13 +99,16 @@ class Keeper:
         env = {os.fsencode(name): os.fsencode(value) for name, value in request["env"].items()}
         self.shell = os.fork()
         if self.shell == 0:
-            self.become(libc, terminal, rc, argv, env, os.fsencode(request["cwd"]))
+            self.become(libc, (terminal, rc), argv, env, os.fsencode(request["cwd"]))
         os.close(terminal)
         os.close(rc)
         self.tell(f"started {self.shell}")
 
-    def become(self, libc: ctypes.CDLL, terminal: int, rc: int, argv: list[bytes], env: dict[bytes, bytes], cwd: bytes) -> NoReturn:  # noqa: PLR0913, PLR0917  # runs once, between fork and exec
+    def become(
+        self, libc: ctypes.CDLL, descriptors: tuple[int, int], argv: list[bytes], env: dict[bytes, bytes], cwd: bytes
+    ) -> NoReturn:
         """Turn this child into the shell; report why if that fails."""
+        terminal, rc = descriptors
         try:
             os.setsid()
             fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
@@ -116,7 +122,7 @@ class Keeper:
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # should the keeper itself be killed
             os.chdir(cwd)
-            os.execve(argv[0], argv, env)
+            os.execve(argv[0], argv, env)  # noqa: S606  # a shell is what is being started
         except BaseException as error:  # noqa: BLE001  # whatever it is, the engine has to hear of it
             self.tell(f"failed {error}".replace("\n", " "))
         os._exit(127)

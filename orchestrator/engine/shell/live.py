@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.engine.errors import PinoctlError, ScriptError
 from orchestrator.engine.shell.matching import Matcher, Matching, Outcome
 from orchestrator.engine.shell.session import Session, SessionSpec
-from orchestrator.engine.shell.spawner import Spawner
-from orchestrator.engine.values import Match
 
 if TYPE_CHECKING:
     from orchestrator.engine.run import Run
+    from orchestrator.engine.shell.spawner import Spawner
+    from orchestrator.engine.values import Match
 
 
 class LiveShell:
@@ -42,11 +42,18 @@ class LiveShell:
         return self._session
 
     @property
+    def started(self) -> bool:
+        """Whether there is a process that can be typed to."""
+        return self._session is not None
+
+    @property
     def alive(self) -> bool:
         """Whether any process of this shell may live."""
         return self._session is None or self._session.alive
 
-    async def start(self, spawner: Spawner, spec: SessionSpec, *, on: tuple[Mapping[str, Any], ...], interactive: bool) -> None:
+    async def start(
+        self, spawner: Spawner, spec: SessionSpec, *, on: tuple[Mapping[str, Any], ...], interactive: bool
+    ) -> None:
         """Show the banner, begin to match, start the process."""
         banner = f"\n████\n██ Starting Shell {self.id}\n"
         await self.matching.open(on, interactive=interactive, banner=banner)
@@ -58,10 +65,12 @@ class LiveShell:
         """Wait for the first prompt; raise ScriptError when the program could not be executed."""
         await self._first(self.session.ready.wait(), self.matching.decided)
         if self.session.failure is not None:
-            raise ScriptError(f"the shell could not start: {self.session.failure}", hint="check `path` and `shell` of the step")
+            raise ScriptError(
+                f"the shell could not start: {self.session.failure}", hint="check `path` and `shell` of the step"
+            )
 
     async def until_over(self, *, stays: bool) -> Outcome | None:
-        """Wait until the step is over: by an event, by the prompt unless the shell stays, or by the end of the terminal.
+        """Wait until the step is over: by an event, by the prompt unless the shell stays, or by the terminal's end.
 
         Sets `over` and returns the outcome of an event, None where none decided.
         """
@@ -105,7 +114,10 @@ class LiveShell:
         if self._ended or self._session is None:
             return
         self._ended = True
-        self.run.event("shell.end", {"id": self.id, "status": self._session.status, "how": how or self.over, "detached": self.detached})
+        self.run.event(
+            "shell.end",
+            {"id": self.id, "status": self._session.status, "how": how or self.over, "detached": self.detached},
+        )
 
     def note(self, text: str) -> None:
         """Write the desktop engine's closing line into the log."""

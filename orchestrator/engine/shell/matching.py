@@ -43,7 +43,8 @@ class Outcome(Protocol):
         """The text that was matched."""
 
     @property
-    def behind(self) -> int: ...
+    def behind(self) -> int:
+        """How many characters were fed after the line that decided."""
 
 
 class Matcher(Protocol):
@@ -65,8 +66,9 @@ class Matcher(Protocol):
 class Matching:
     """Match one shell's output; `decided` gets the outcome that ends the step, if there is one.
 
-    `position` then tells how many characters of the output came up to the end of the line that decided. What followed in
-    the same read came later: whether two lines are read together is chance, and must not decide whether a step succeeds.
+    `position` then tells how many characters of the output came up to the end of the line that decided. What followed
+    in the same read came later: whether two lines are read together is chance, and must not decide whether a step
+    succeeds.
     """
 
     def __init__(

@@ -73,8 +73,8 @@ def _quoted(word: str, variables: dict[str, str]) -> str:
 def words(command: Mapping[str, Any]) -> list[str]:
     """Return the argv of an object: its positionals (`_`), then its flags in order.
 
-    `true` gives `--k`, `false` `--no-k`, one-letter keys `-k`, arrays repeat the flag, nested objects `--k.sub`; null and
-    values that are still an unresolved template are dropped.
+    `true` gives `--k`, `false` `--no-k`, one-letter keys `-k`, arrays repeat the flag, nested objects `--k.sub`; null
+    and values that are still an unresolved template are dropped.
     """
     positionals = command.get("_", [])
     if not isinstance(positionals, (list, tuple)):

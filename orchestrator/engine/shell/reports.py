@@ -1,8 +1,8 @@
 """What bash reports through its own terminal, and how that is taken out of the output again.
 
-Bash is told, by a few lines that it reads once and never shows, to write a sequence before each prompt: with a secret of
-this shell alone, the exit status, and the prompt that follows. Programs cannot forge one without the secret, which is in
-no environment and on no command line.
+Bash is told, by a few lines that it reads once and never shows, to write a sequence before each prompt: with a secret
+of this shell alone, the exit status, and the prompt that follows. Programs cannot forge one without the secret, which
+is in no environment and on no command line.
 """
 
 from __future__ import annotations
@@ -27,15 +27,17 @@ class Report:
 
 def init_script(secret: str) -> str:
     """Return what bash sources before its first prompt; afterwards nothing of it is exported."""
-    begin = f"\\033_{secret};"
-    # the prompt text goes through /dev/tty and with stderr away, so that `exec >file` and `set -x` see nothing of it
+    begin, end = f"\\033_{secret};", f";{secret}\\033"
+    report = f'builtin printf "{begin}p;%d;%s{end}\\\\\\\\" "$?" "${{PS1@P}}"'
+    more = f"\\[{begin}c;$((++__pinoctl_lines)){end}\\\\\\]"
     return (
         "exec 9<&-\n"
         "export -n PROMPT_COMMAND PS2\n"
-        f"PROMPT_COMMAND='{{ builtin printf \"{begin}p;%d;%s;{secret}\\033\\\\\\\\\" \"$?\" \"${{PS1@P}}\" >/dev/tty; }} 2>/dev/null'\n"
+        # through /dev/tty and with stderr away, so that `exec >file` and `set -x` see nothing of it
+        f"PROMPT_COMMAND='{{ {report} >/dev/tty; }} 2>/dev/null'\n"
         "__pinoctl_lines=0\n"
-        f"PS2='\\[{begin}c;$((++__pinoctl_lines));{secret}\\033\\\\\\]'\"${{PS2:-> }}\"\n"
-        "eval \"$PROMPT_COMMAND\"\n"
+        f"PS2='{more}'\"${{PS2:-> }}\"\n"
+        'eval "$PROMPT_COMMAND"\n'
     )
 
 

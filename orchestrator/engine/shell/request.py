@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.shell.activation import CondaTarget
-from orchestrator.engine.shell.message import Line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.engine.shell.message import Line
 
 
 @dataclass(frozen=True, slots=True)

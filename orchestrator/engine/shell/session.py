@@ -17,12 +17,14 @@ import struct
 import termios
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.engine.errors import ScriptError
 from orchestrator.engine.shell.reports import Report, ReportParser, init_script
 from orchestrator.engine.shell.screen import Screen
-from orchestrator.engine.shell.spawner import Kept, Spawner
+
+if TYPE_CHECKING:
+    from orchestrator.engine.shell.spawner import Kept, Spawner
 
 CLOSING: Final = 0.2
 READ_SIZE: Final = 65536
@@ -60,9 +62,9 @@ class _Typing:
 class Session:
     """Be one living shell; `await Session.start(...)` makes one.
 
-    `ready` is set at the first prompt, `returned` when everything typed is done and the prompt is back, `ended` when the
-    terminal closed or the shell's process ended. `status` is the exit status of what was typed last or of the shell,
-    None while it is not known, and for ever when it was killed before.
+    `ready` is set at the first prompt, `returned` when everything typed is done and the prompt is back, `ended` when
+    the terminal closed or the shell's process ended. `status` is the exit status of what was typed last or of the
+    shell, None while that is not known and after a kill.
     """
 
     def __init__(self, spec: SessionSpec, listener: Listener) -> None:
@@ -108,7 +110,9 @@ class Session:
         try:
             self._master, slave = os.openpty()
         except OSError as error:
-            raise ScriptError(f"no terminal could be had for a shell: {error}", hint="check that /dev/pts is mounted and not full") from error
+            raise ScriptError(
+                f"no terminal could be had for a shell: {error}", hint="check that /dev/pts is mounted and not full"
+            ) from error
         try:
             os.set_blocking(self._master, False)
             self.resize(spec.cols, spec.rows)
@@ -158,7 +162,8 @@ class Session:
 
     def _take(self) -> tuple[bytes, bool]:
         """Read what is there, and tell whether the terminal is closed: nobody holds its other side."""
-        parts, size = [], 0
+        parts: list[bytes] = []
+        size = 0
         try:
             while size < READ_SIZE and self._master >= 0:
                 part = os.read(self._master, READ_SIZE - size)
@@ -280,7 +285,7 @@ class Session:
             return
         try:
             while self._out:
-                self._out = self._out[os.write(self._master, self._out):]
+                self._out = self._out[os.write(self._master, self._out) :]
         except BlockingIOError:
             self._loop.add_writer(self._master, self._flush)
             return
@@ -320,10 +325,10 @@ class Session:
         if self._kept is not None:
             await self._kept.gone.wait()
 
-    async def text(self) -> str:
+    async def text(self, upto: int | None = None) -> str:
         """Return what the emulated terminal holds (8.10)."""
-        text = self.screen.plain_text()
-        return text if text is not None else await asyncio.to_thread(self.screen.text)
+        text = self.screen.plain_text(upto)
+        return text if text is not None else await asyncio.to_thread(self.screen.text, upto)
 
     async def kill(self) -> list[int]:
         """Kill the shell with all that it started; return processes that would not die."""

@@ -59,7 +59,7 @@ class Shells:
         return result
 
     async def start(self, run: Run, request: ShellRequest) -> str:
-        """Open a persistent shell and return its id: at its first prompt, or when a handler of it says that it is up (7.1)."""
+        """Open a persistent shell and return its id: at its first prompt, or when a handler says it is up (7.1)."""
         assert request.id is not None  # noqa: S101  # the method gives every shell.start an id
         line = request.lines[0] if request.lines else Line("")
         shell = await self._open(run, request, line)
@@ -68,7 +68,9 @@ class Shells:
         if any(handler.get("event") and (handler.get("done") or handler.get("kill")) for handler in request.on):
             result = await self._until_over(shell, stays=True)
             if isinstance(result, Mapping) and "error" in result:
-                raise ScriptError(f"shell `{shell.id}` printed {', '.join(result['error'])}", hint="give `on` a handler with `break: false` to tolerate it")
+                printed = ", ".join(result["error"])
+                hint = "give `on` a handler with `break: false` to tolerate it"
+                raise ScriptError(f"shell `{shell.id}` printed {printed}", hint=hint)
         else:
             self._later(self._forget_when_gone(shell))
         return shell.id
@@ -82,16 +84,25 @@ class Shells:
             return None
         shell = LiveShell(attempt.id, run, self._engine.sidecar, key=f"{run.id}/{next(self._numbers)}")
         self._shells.append(shell)
-        spec = SessionSpec(attempt.argv, attempt.env, request.path, request.cols or self.size[0], request.rows or self.size[1],
-                           prompt=attempt.env.get("PS1", ""), reports=attempt.reports)
+        spec = SessionSpec(
+            attempt.argv,
+            attempt.env,
+            request.path,
+            request.cols or self.size[0],
+            request.rows or self.size[1],
+            prompt=attempt.env.get("PS1", ""),
+            reports=attempt.reports,
+        )
         try:
-            await shell.start(self._spawner, spec, on=attempt.on, interactive=request.interactive)
+            await shell.start(self._spawner, spec, on=attempt.on, interactive=request.interactive or request.sudo)
+            if shell.stopped:  # stopped while it was starting
+                shell.abandon()
             await shell.ready()
             if not request.sudo:
                 shell.session.type(attempt.text)
         except BaseException:
             shell.abandon()
-            self._shells.remove(shell)
+            self._drop(shell)
             raise
         return shell
 
@@ -108,8 +119,12 @@ class Shells:
             if conda.present():
                 if guard.forbidden(text, in_base=request.conda.base, base_prefix=str(conda.root)):
                     return None
-                commands = activation.conda_commands(request.conda, envs=str(conda.root / "envs"), exists=os.path.exists)
-            commands += activation.venv_commands(request.venv, request.venv_python, cwd=request.path, exists=os.path.exists)
+                commands = activation.conda_commands(
+                    request.conda, envs=str(conda.root / "envs"), exists=os.path.exists
+                )
+            commands += activation.venv_commands(
+                request.venv, request.venv_python, cwd=request.path, exists=os.path.exists
+            )
         env = await engine.shell_environment(run, request.env, remove=request.remove, conda_base=request.conda.base)
         env = {**env, **line.variables}
         shell_id = request.id or str(uuid.uuid4())
@@ -123,7 +138,14 @@ class Shells:
             reports = True
         else:
             argv, reports = (_which(request.program, path),), False  # type: ignore[assignment]  # a tuple of another length
-        return Attempt(shell_id, activation.command_line(commands, text, request.operator), argv, env, reports=reports, on=request.on)
+        return Attempt(
+            shell_id,
+            activation.command_line(commands, text, request.operator),
+            argv,
+            env,
+            reports=reports,
+            on=request.on,
+        )
 
     async def _until_over(self, shell: LiveShell, *, stays: bool) -> Any:
         """Wait for the end of a step's shell and make its result (8.10)."""
@@ -134,7 +156,11 @@ class Shells:
             if shell.over == "invalid":
                 shell.run.warn(f"shell `{shell.id}` was ended: {'; '.join(outcome.errors) if outcome else ''}")
                 return _result(shell.id, "", UNDEFINED)
-            text = outcome.buffer if outcome is not None and shell.over == "break" else await shell.session.text()
+            text = (
+                outcome.buffer
+                if outcome is not None and shell.over == "break"
+                else await shell.session.text(shell.matching.position)
+            )
             final = await shell.matching.end(text)
             event = final.event
             if outcome is not None and event is UNDEFINED:
@@ -178,9 +204,11 @@ class Shells:
     def find(self, shell_id: str) -> LiveShell:
         """Return the living shell of that id, or raise ScriptError."""
         for shell in reversed(self._shells):
-            if shell.id == shell_id and not shell.stopped:
+            if shell.id == shell_id and shell.started and not shell.stopped:
                 return shell
-        raise ScriptError(f"shell `{shell_id}` does not exist", hint="start it with `shell.start` first, and check its `id`")
+        raise ScriptError(
+            f"shell `{shell_id}` does not exist", hint="start it with `shell.start` first, and check its `id`"
+        )
 
     def alive(self, group: str) -> bool:
         """Tell whether a shell of this group lives."""
@@ -218,7 +246,8 @@ class Shells:
             return
         self.size = (cols, rows)
         for shell in self._shells:
-            shell.session.resize(cols, rows)
+            if shell.started:
+                shell.session.resize(cols, rows)
 
     async def close(self) -> None:
         """Kill every shell and end the process server."""
@@ -245,5 +274,7 @@ def _result(shell_id: str, text: str, event: Any, errors: list[str] | None = Non
 def _which(program: str, path: str) -> str:
     found = shutil.which(program, path=path)
     if found is None:
-        raise ScriptError(f"there is no program `{program}` to be the shell", hint="leave `shell` out to get bash, or install it")
+        raise ScriptError(
+            f"there is no program `{program}` to be the shell", hint="leave `shell` out to get bash, or install it"
+        )
     return str(Path(found).absolute())

@@ -9,10 +9,13 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.engine.errors import ScriptError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 KEEPER = Path(__file__).with_name("keeper.py")
 KILL_TIMEOUT = 10.0  # seconds; a keeper gives up after half of that
@@ -106,7 +109,9 @@ class Kept:
             self._loop.remove_reader(self._control.fileno())
             self._control.close()
         if not self._started.done():
-            self._started.set_exception(ScriptError("the shell could not start: its keeper ended", hint="check the memory of this host"))
+            self._started.set_exception(
+                ScriptError("the shell could not start: its keeper ended", hint="check the memory of this host")
+            )
             self._started.exception()  # somebody may have stopped waiting
         if not self.exited.done():
             self.exited.set_result(-9)
@@ -131,15 +136,23 @@ class Spawner:
         ours, theirs = socket.socketpair()
         with theirs:
             self._server = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-X", "utf8", str(KEEPER), str(theirs.fileno())], pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", start_new_session=True)
+                [sys.executable, "-I", "-S", "-X", "utf8", str(KEEPER), str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                start_new_session=True,
+            )
         self._socket = ours
 
-    async def spawn(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: str, terminal: int, rc: bytes = b"") -> tuple[Kept, int]:
+    async def spawn(
+        self, argv: Sequence[str], *, env: Mapping[str, str], cwd: str, terminal: int, rc: bytes = b""
+    ) -> tuple[Kept, int]:
         """Start a shell on a terminal; return it with its process id.
 
-        `argv[0]` is an absolute path, `terminal` the slave side of a PTY (the caller closes it), `rc` what the shell can
-        read from descriptor 9 (at most what a pipe holds, 64 KiB). Raises ScriptError when it cannot start.
+        `argv[0]` is an absolute path, `terminal` the slave side of a PTY (the caller closes it), `rc` what the shell
+        can read from descriptor 9 (at most what a pipe holds, 64 KiB). Raises ScriptError when it cannot start.
         """
         ours, theirs = socket.socketpair()
         rc_read, rc_write = os.pipe()
@@ -153,14 +166,16 @@ class Spawner:
             theirs.close()
             os.close(rc_read)
             os.close(rc_write)
-        ours.setblocking(False)
+        ours.setblocking(False)  # noqa: FBT003  # the socket's own signature
         kept = Kept(ours)
         try:
             pid = await kept.send(json.dumps({"argv": list(argv), "env": dict(env), "cwd": cwd}).encode())
         except BaseException as error:
             kept.abandon()
             if isinstance(error, OSError):
-                raise ScriptError(f"the shell could not start: {error}", hint="check the memory of this host") from error
+                raise ScriptError(
+                    f"the shell could not start: {error}", hint="check the memory of this host"
+                ) from error
             raise
         return kept, pid
 
