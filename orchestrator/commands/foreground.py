@@ -45,6 +45,8 @@ class Job:
             raise BadInputError(f"`{file}` {what}", hint="give the path of a `.js` or `.json` script")
         given = parse_answers(answers)
         profile = load(hardware) if hardware else None
+        if trace is not None and (trace.is_dir() or not os.access(trace if trace.exists() else trace.absolute().parent, os.W_OK)):
+            raise BadInputError(f"the trace `{trace}` cannot be written", hint="name a file in a folder that exists and that you can write to")
         where = home_of(home)
         return cls(linked(file, where), where, payload, Answers.from_options(answer, given, client=_asker()), profile, trace, stay)
 
@@ -61,10 +63,13 @@ class Outcome:
     step: int | None = None
     method: str | None = None
     failed_children: tuple[str, ...] = ()
+    signal: int | None = None
 
     @property
     def exit_status(self) -> int:
-        """Return 0 for an end, 1 for anything else."""
+        """Return 0 for an end, 1 for anything else, 128 and the signal's number for an interruption, as shells have it."""
+        if self.signal is not None:
+            return 128 + self.signal
         return 0 if self.status == "end" else 1
 
     def to_json(self) -> dict[str, Any]:
@@ -126,38 +131,78 @@ def _asker() -> Any:
 
 
 async def run_script(job: Job) -> Outcome:
-    """Run a job's script to its end, and stop whatever it left running."""
+    """Run a job's script to its end, and stop whatever it left running; a trace is written in any case."""
+    interruption = Interruption.watch()
     engine = await Engine.open(job.home, sink=TerminalSink(), answers=job.answers, profile=job.profile)
     engine.trace = Trace() if job.trace else None
-    interrupted = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, interrupted.set)
-    status, local, result = "load-error", UNDEFINED, RunResult("error")
+    status, result = "load-error", RunResult("error")
+    local: Any = UNDEFINED
     try:
-        starting = asyncio.ensure_future(engine.start(job.path, job.payload))
-        stopping = asyncio.ensure_future(interrupted.wait())
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():
-            await engine.stop(job.path)
-        result = await starting
+        result = await _until_over(engine, job, interruption)
         status = result.status
         if result.daemon and result.status == "end":
             local = await engine.local(job.path)
             if job.stay:
-                await _stay(engine, job, interrupted)
-        stopping.cancel()
-    except LoadError as error:
+                await _stay(engine, job, interruption)
+    except PinoctlError as error:
         result = RunResult("error", error=str(error), hint=error.hint)
+        status = "load-error" if isinstance(error, LoadError) else "error"
     finally:
         await engine.close()
         if job.trace is not None and engine.trace is not None:
+            if interruption.number is not None and status == "load-error":
+                status = "stopped"
             engine.trace.write(job.trace, status=status, daemon=result.daemon, result=result.result, local=local)
+    if interruption.number is not None and not (job.stay and status == "end"):
+        return Outcome("stopped", result.daemon, error="interrupted", signal=interruption.number)
     return Outcome("error" if status == "load-error" else status, result.daemon, result.result, result.error, result.hint, result.step,
                    result.method, tuple(result.failed_children))
 
 
-async def _stay(engine: Engine, job: Job, interrupted: asyncio.Event) -> None:
+@dataclass(slots=True)
+class Interruption:
+    """Wait for a signal that asks us to end; `number` is the first one that came."""
+
+    came: asyncio.Event
+    number: int | None = None
+
+    @classmethod
+    def watch(cls) -> Interruption:
+        """Take over the signals of the running loop."""
+        interruption = cls(asyncio.Event())
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, interruption.take, number)
+        return interruption
+
+    def take(self, number: int) -> None:
+        """Remember a signal and wake whoever waits."""
+        self.number = self.number or number
+        self.came.set()
+
+
+async def _until_over(engine: Engine, job: Job, interruption: Interruption) -> RunResult:
+    """Start the script and wait for its result, also that of a restart of it; an interruption stops it."""
+    waiting = asyncio.ensure_future(interruption.came.wait())
+    try:
+        working = asyncio.ensure_future(engine.start(job.path, job.payload))
+        while True:
+            await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                break
+            restarted = engine.restarting(job.path) if working.result().status == "stopped" else None
+            if restarted is None:
+                return working.result()
+            working = asyncio.ensure_future(restarted)
+        if not await engine.stop(job.path):
+            working.cancel()
+        await asyncio.wait({working})
+        return RunResult("stopped") if working.cancelled() else working.result()
+    finally:
+        waiting.cancel()
+
+
+async def _stay(engine: Engine, job: Job, interruption: Interruption) -> None:
     output.say("the script stays; interrupt it to stop it", style="dim")
-    while engine.running(job.path) and not interrupted.is_set():
+    while engine.running(job.path) and interruption.number is None:
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(interrupted.wait(), timeout=1)
+            await asyncio.wait_for(interruption.came.wait(), timeout=1)

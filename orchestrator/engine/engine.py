@@ -15,24 +15,27 @@ from orchestrator.engine import ports
 from orchestrator.engine.answers import Answers
 from orchestrator.engine.call import METHODS, Call
 from orchestrator.engine.environment import Environment, prepare_home
+from orchestrator.engine.environment.files import ensure_app_file, set_app_values
 from orchestrator.engine.errors import JavaScriptError, LoadError, PinoctlError
 from orchestrator.engine.events import Sink
 from orchestrator.engine.javascript import Menu, MenuState, Sidecar, SidecarConfig
 from orchestrator.engine.kernel_calls import KernelCalls
 from orchestrator.engine.paths import resolve
-from orchestrator.engine.positions import Checkpoint, Positions
+from orchestrator.engine.positions import Checkpoint, Position, Positions
 from orchestrator.engine.repositories import Repositories
 from orchestrator.engine.run import Run, RunResult
 from orchestrator.engine.shell.shells import Shells
 from orchestrator.engine.tools import Tools
 from orchestrator.engine.trace import Row, Trace
-from orchestrator.engine.values import UNDEFINED
+from orchestrator.engine.values import UNDEFINED, Opaque, to_text
 
 if TYPE_CHECKING:
     from orchestrator.engine.hardware import HardwareProfile
     from orchestrator.engine.home import Home
     from orchestrator.engine.javascript import Rendered
 
+ON_STOP_SECONDS = 60.0  # how long `on.stop` may take before what it would clean up is killed
+CLOSE_SECONDS = 5.0  # how long the sidecar may be busy when a script is stopped
 MANY = 1000  # how many steps of one method run at a time where no `queue` was asked for (spec 5.7)
 
 
@@ -59,7 +62,7 @@ class Engine:
         self.runs: dict[str, Run] = {}
         self._ready: set[str] = set()
         self._queues: dict[str, asyncio.Semaphore] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._later: dict[str, asyncio.Task[RunResult]] = {}
         self._sent_env: dict[Path | None, dict[str, str]] = {}
         self._confined: Sidecar | None = None
 
@@ -134,6 +137,8 @@ class Engine:
         self.sidecar.set_state(path, running=True, ready=False)
         try:
             await run.open()
+            if parent is None:
+                await self._require(run)
         except BaseException as error:
             self._forget(run)
             await self._close_run(run)
@@ -143,16 +148,34 @@ class Engine:
         run.task = asyncio.create_task(run.main())
         return await asyncio.shield(run.finished)
 
+    async def _require(self, run: Run) -> None:
+        """Get the variables that a script requires before its first step, and store them for its app (spec 4)."""
+        app, opened = run.app, run.opened
+        if app is None or opened is None or not (opened.pre or opened.env):
+            return
+        known = self.environment.template(run.path)
+        values = await self.answers.variables(app.name, known, {"pre": opened.pre, "env": opened.env})
+        if values:
+            await asyncio.to_thread(ensure_app_file, self.home, app)
+            await asyncio.to_thread(set_app_values, self.home, app, {key: to_text(value) for key, value in values.items()})
+
     def start_later(self, path: str, payload: Any, *, parent: Run | None = None) -> None:
         """Start a script without waiting for it; a failure to load is a warning."""
 
-        async def begin() -> None:
+        async def begin() -> RunResult:
             try:
-                await self.start(path, payload, parent=parent)
+                return await self.start(path, payload, parent=parent)
             except PinoctlError as error:
                 self.sink.event("warning", {"text": f"`{self.name_of(path)}` did not start: {error}"})
+                return RunResult("error", error=str(error), hint=error.hint)
 
-        self._keep(asyncio.create_task(begin()))
+        task = asyncio.create_task(begin())
+        self._later[path] = task
+        task.add_done_callback(lambda done: self._later.pop(path) if self._later.get(path) is done else None)
+
+    def restarting(self, path: str) -> asyncio.Task[RunResult] | None:
+        """Return the run of a script that `start_later` began and that is not over, if there is one."""
+        return self._later.get(path)
 
     async def run_ended(self, run: Run, result: RunResult) -> None:
         """Settle a run whose steps are over: a daemon lives on, everything else is stopped (11.3)."""
@@ -167,7 +190,7 @@ class Engine:
         else:
             if result.status == "end":
                 self._ready.add(run.path)
-                self.positions.ended(run.path)
+                self._ended_position(run, result)
             await self.stop(run.path, because=result)
         self._settle(run, result)
 
@@ -185,33 +208,58 @@ class Engine:
         await self.shells.kill_group(run.key)
         self._forget(run)
         await self._close_run(run)
-        if because is None and run.task is not None and run.task is not asyncio.current_task() and not run.task.done():
-            run.task.cancel()
-            await asyncio.wait({run.task})
+        cancelled = run.cancel()
+        if cancelled:
+            await asyncio.wait(cancelled)
         self._ended_event(run, result)
         self._settle(run, result)
         return True
+
+    def serves(self, run: Run) -> bool:
+        """Tell whether a shell of this run, or of a script that it started, still works (a server that later steps may need)."""
+        below = [other for other in self.runs.values() if other.parent is run]
+        return self.shells.alive(run.key) or any(self.serves(other) for other in below)
+
+    def _ended_position(self, run: Run, result: RunResult) -> None:
+        """Forget where a run stands; one that another script waits for is recorded as done until that script's step is."""
+        if run.parent is None or run.parent.path not in self.runs or run.opened is None:
+            self.positions.ended(run.path)
+        else:
+            run.reached(Position(run.opened.steps, result.result, {}, tuple(result.failed_children)))
 
     async def _on_stop(self, run: Run) -> None:
         request = run.opened.on_stop if run.opened else None
         if not isinstance(request, Mapping):
             return
         try:
-            uri, name = request.get("uri"), request.get("method")
-            if isinstance(uri, str) and not name:
-                await self.start(self.resolve(uri, run.cwd), request.get("params", UNDEFINED), parent=run)
-            elif isinstance(name, str) and name in METHODS:
-                await METHODS[name](Call(engine=self, run=run, method=name, params=request.get("params", UNDEFINED), step=request))
-            elif isinstance(name, str) and (name.startswith("kernel.") or uri):
-                await self.sidecar.call_request(run.id, request, cwd=run.cwd)
-            else:
-                run.warn(f"`on.stop` names neither a script nor a method: {request!r}")
-        except PinoctlError as error:
+            await asyncio.wait_for(self._call_on_stop(run, request), ON_STOP_SECONDS)
+        except asyncio.TimeoutError:
+            run.warn(f"`on.stop` was given up after {ON_STOP_SECONDS:g} s")
+        except Exception as error:  # noqa: BLE001  # whatever a launcher does here, its shells have to go
             run.warn(f"`on.stop` failed: {error}")
 
+    async def _call_on_stop(self, run: Run, request: Mapping[str, Any]) -> None:
+        uri, name = request.get("uri"), request.get("method")
+        params = request.get("params", UNDEFINED)
+        if isinstance(uri, str) and not name:
+            result = await self.start(self.resolve(uri, run.cwd), params, parent=run)
+            if result.status == "error":
+                run.warn(f"`on.stop` failed: {result.error}")
+        elif isinstance(name, str) and name in METHODS and not uri:
+            await METHODS[name](Call(engine=self, run=run, method=name, params=params, step=request))
+        elif isinstance(name, Opaque) or (isinstance(name, str) and (uri or name.startswith("kernel."))):
+            await self.sidecar.call_request(run.id, request, cwd=run.cwd)
+        else:
+            run.warn(f"`on.stop` names neither a script nor a method: {request!r}")
+
     async def _close_run(self, run: Run) -> None:
+        """Have the sidecar forget a run; one that a launcher's endless loop keeps from answering is started anew."""
+        closing = asyncio.ensure_future(self.sidecar.close_run(run.id, forget_local=True))
+        done, _ = await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
         with contextlib.suppress(PinoctlError):  # a dead sidecar has forgotten the run already
-            await self.sidecar.close_run(run.id, forget_local=True)
+            if not done:
+                await self.sidecar.restart()
+            await closing
 
     def _forget(self, run: Run) -> None:
         if self.runs.get(run.path) is run:
@@ -255,12 +303,12 @@ class Engine:
                           local={path: await self.local(path) for path in self.runs}, global_={})
         return await self._confined.menu(str(app), state=state)
 
-    def queue_of(self, rendered: Rendered) -> asyncio.Semaphore:
-        """Return the queue that steps of this method share; the first one decides how many run at a time (5.7)."""
-        name = f"{rendered.uri or ''} {rendered.method}"
+    def queue_of(self, rendered: Rendered) -> tuple[str, asyncio.Semaphore]:
+        """Return the queue that steps of this method share, with its name; the first one decides how many run at a time (5.7)."""
+        name = f"{rendered.uri or ''} {rendered.method if isinstance(rendered.method, str) else 'function'}"
         if name not in self._queues:
             self._queues[name] = asyncio.Semaphore(1 if rendered.queue else MANY)
-        return self._queues[name]
+        return name, self._queues[name]
 
     def traced(self, script: str, index: Any, method: Any, params: Any, *, executed: bool) -> Row | None:
         """Add a step to the trace, where one is kept."""
@@ -268,16 +316,16 @@ class Engine:
 
     # the end
 
-    def _keep(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     async def close(self) -> None:
         """Stop every script and end the sidecars and shells; nothing that scripts started is left."""
-        for path in list(self.runs):
-            await self.stop(path)
-        for task in list(self._tasks):
+        for task in list(self._later.values()):
             task.cancel()
+        while self.runs:  # `on.stop` may start scripts
+            before = list(self.runs)
+            for path in before:
+                await self.stop(path)
+            if list(self.runs) == before:
+                break  # somebody else is stopping them
         await self.shells.close()
         await self.sidecar.close()
         if self._confined is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.call import METHODS, Call
 from orchestrator.engine.errors import ScriptError
-from orchestrator.engine.values import UNDEFINED
+from orchestrator.engine.values import UNDEFINED, to_text
 
 if TYPE_CHECKING:
     from orchestrator.engine.engine import Engine
@@ -33,23 +33,31 @@ class KernelCalls:
         engine = self.engine
         if op == "port":
             wanted = payload.get("port")
-            return engine.ports.is_free(int(wanted)) if wanted not in (None, UNDEFINED) else engine.ports.next_free()
+            return engine.ports.is_free(_number("port", wanted, 65535)) if wanted not in (None, UNDEFINED) else engine.ports.next_free()
         if op == "ports":
-            return engine.ports.take(int(payload.get("count", 1)))
+            wanted = payload.get("count")
+            return engine.ports.take(_number("ports", 1 if wanted in (None, UNDEFINED) else wanted, 1000))
         if op == "stop":
             return await engine.stop(str(payload.get("path", "")))
-        if op in {"exec", "shell.run"}:
-            return await self._shell(op, payload)
+        if op == "exec" or (op in METHODS and op.startswith(("shell.", "script."))):
+            return await self._method(op, payload)
         raise ScriptError(f"`kernel.{op}` is not there in a headless engine")
 
-    async def _shell(self, op: str, payload: Mapping[str, Any]) -> Any:
+    async def _method(self, op: str, payload: Mapping[str, Any]) -> Any:
         run = self._run(str(payload.get("run", "")))
         if run is None:
             raise ScriptError(f"`kernel.{op}` can only be used while a script runs", hint="menus must not start commands")
         params = payload.get("params")
-        call = Call(engine=self.engine, run=run, method="exec" if op == "exec" else "shell.run", params=params)
+        call = Call(engine=self.engine, run=run, method=op, params=params)
         return await asyncio.shield(asyncio.ensure_future(METHODS[call.method](call)))
 
     def _run(self, run_id: str) -> Run | None:
         wanted = run_id.partition(".")[0]
         return next((run for run in self.engine.runs.values() if run.id == wanted), None)
+
+
+def _number(name: str, value: Any, most: int) -> int:
+    """Return a whole number that a launcher gave to `kernel.port` or `kernel.ports`; raise ScriptError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)) or not to_text(value).strip().isdecimal() or float(value) > most:
+        raise ScriptError(f"`kernel.{name}` needs a whole number up to {most}, got {to_text(value)}")
+    return int(value)

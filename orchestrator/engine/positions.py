@@ -16,11 +16,12 @@ Checkpoint = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Say where a run goes on: the step to do next, its `input`, and the `local` variables at that point."""
+    """Say where a run goes on: the step to do next, its `input`, the `local` variables then, and which children failed."""
 
     next: int
     input: Any
     local: Any
+    failed: tuple[str, ...] = ()
 
 
 def digest(path: str, payload: Any) -> str:
@@ -34,7 +35,11 @@ def digest(path: str, payload: Any) -> str:
 
 @dataclass(slots=True)
 class Positions:
-    """Track the positions of unfinished runs by script path, and give back those of an earlier engine once each."""
+    """Track the positions of unfinished runs by script path, and give back those of an earlier engine once each.
+
+    A script that another one started keeps its position, also at its end, until the step that started it is recorded as
+    done: whatever the moment of a crash, the caller's step then goes on inside the child instead of doing it again.
+    """
 
     checkpoint: Checkpoint | None = None
     earlier: dict[str, Any] = field(default_factory=dict)
@@ -48,22 +53,39 @@ class Positions:
         following = saved.get("next")
         if not isinstance(following, int) or isinstance(following, bool) or following < 0:
             return None
-        return Position(following, decode(saved.get("input")), decode(saved.get("local")))
+        self.current[path] = dict(saved)  # it counts until the run gets further: a second crash may come before
+        failed = saved.get("failed")
+        names = tuple(str(name) for name in failed) if isinstance(failed, (list, tuple)) else ()
+        return Position(following, decode(saved.get("input")), decode(saved.get("local")), names)
 
-    def reached(self, path: str, payload: Any, following: int, value: Any, local: Any) -> None:
-        """Record that everything before step `following` is done; live values cannot be stored, so they undo the record."""
-        if self.checkpoint is None:
+    def reached(self, path: str, payload: Any, reached: Position, *, parent: str | None = None) -> None:
+        """Record that everything before a step is done, and let go of the scripts that those steps started.
+
+        Live values cannot be stored; the position before them stays then.
+        """
+        if self.checkpoint is None or holds_live_values(reached.input) or holds_live_values(reached.local):
             return
-        if holds_live_values(value) or holds_live_values(local):
-            self.current.pop(path, None)
-        else:
-            known = self.current.get(path)
-            mark = known["digest"] if known else digest(path, payload)
-            self.current[path] = {"next": following, "input": encode(value), "digest": mark,
-                                  "local": encode(local if local is not UNDEFINED else {})}
+        known = self.current.get(path)
+        saved = {"next": reached.next, "input": encode(reached.input), "local": encode({} if reached.local is UNDEFINED else reached.local),
+                 "digest": known["digest"] if known else digest(path, payload)}
+        if parent is not None:
+            saved["parent"] = parent
+        if reached.failed:
+            saved["failed"] = list(reached.failed)
+        for store in (self.current, self.earlier):
+            self._drop_below(store, path)
+        self.current[path] = saved
         self.checkpoint({**self.earlier, **self.current})
 
     def ended(self, path: str) -> None:
-        """Forget a run that came to its end."""
+        """Forget a run that came to its end, with what it started."""
         if self.checkpoint is not None and self.current.pop(path, None) is not None:
+            self._drop_below(self.current, path)
             self.checkpoint({**self.earlier, **self.current})
+
+    @staticmethod
+    def _drop_below(store: dict[str, Any], path: str) -> None:
+        below = [child for child, saved in store.items() if isinstance(saved, Mapping) and saved.get("parent") == path and child != path]
+        for child in below:
+            if store.pop(child, None) is not None:
+                Positions._drop_below(store, child)

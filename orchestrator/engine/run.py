@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.call import IGNORED, METHODS, Call, Method
-from orchestrator.engine.errors import LoadError, PinoctlError, ScriptError
+from orchestrator.engine.errors import LoadError, PinoctlError, ScriptError, SidecarError
 from orchestrator.engine.flow import Following, after, resolve_next
-from orchestrator.engine.values import UNDEFINED, Match, Opaque, to_text, truthy
+from orchestrator.engine.positions import Position
+from orchestrator.engine.values import UNDEFINED, Match, Opaque, holds_live_values, to_text, truthy
 
 if TYPE_CHECKING:
     from orchestrator.engine.engine import Engine
@@ -60,6 +61,7 @@ class Run:
         self.failed_children: list[str] = []
         self.opened: Opened | None = None
         self.task: asyncio.Task[None] | None = None
+        self.holding: set[str] = set()  # queues that a step of this run stands in
         self._passes = 0
         self._triggers: set[asyncio.Task[None]] = set()
         self._warned: set[str] = set()
@@ -85,6 +87,13 @@ class Run:
         task = asyncio.create_task(self._trigger_pass(name, match))
         self._triggers.add(task)
         task.add_done_callback(self._triggers.discard)
+
+    def cancel(self) -> list[asyncio.Task[None]]:
+        """Cancel what this run still does, except the task that asks for it; return what to wait for."""
+        tasks = [task for task in (self.task, *self._triggers) if task is not None and task is not asyncio.current_task() and not task.done()]
+        for task in tasks:
+            task.cancel()
+        return tasks
 
     # the life of a run
 
@@ -121,6 +130,8 @@ class Run:
             result = await self._pass(run_id, opened, payload=payload)
         except Exception as error:  # noqa: BLE001  # as above
             result = _failed(error)
+        with contextlib.suppress(PinoctlError):
+            await self.engine.sidecar.close_run(run_id, forget_local=False)
         if result.status == "error":
             self.event("warning", {"text": f"trigger `{name}` failed: {result.error}"})
         if result.status == "error" or not self.daemon:
@@ -131,10 +142,13 @@ class Run:
         value = self.args if payload is UNDEFINED else payload
         following: Following | None = Following(0, 0)
         position = self.engine.positions.take(self.path, self.args) if run_id == self.id else None
-        if position is not None and position.next <= opened.steps:
+        if position is not None and 0 < position.next <= opened.steps:
             await self.engine.sidecar.memory(self.path, "replace", "local", position.local)
             self.event("run.resume", {"index": position.next})
+            self.failed_children.extend(position.failed)
             value, following = position.input, (Following(position.next, position.next) if position.next < opened.steps else None)
+        elif run_id == self.id:
+            await self._checkpoint(0, value)  # so that what the first step starts is recorded below it
         while following is not None:
             if self.stopped.is_set():
                 return RunResult("stopped", daemon=self.daemon)
@@ -154,7 +168,7 @@ class Run:
         index = at.index
         engine.sync_environment(self.app)
         try:
-            rendered = await engine.sidecar.step(run_id, index, input=value, port=engine.ports.next_free())
+            rendered = await self._render(run_id, opened, index, value)
         except PinoctlError as error:
             raise _StepFailedError(index, None, error) from error
         for warning in rendered.warnings:
@@ -174,6 +188,24 @@ class Run:
             return None, after(index, opened.steps)
         return await self._execute(run_id, opened, at, value, rendered, function)
 
+    async def _render(self, run_id: str, opened: Opened, index: int, value: Any) -> Rendered:
+        """Have the sidecar render a step; when it died, load the script again and try once more, since rendering changes nothing."""
+        sidecar, port = self.engine.sidecar, self.engine.ports.next_free()
+        if run_id not in sidecar.lost:
+            try:
+                return await sidecar.step(run_id, index, input=value, port=port)
+            except SidecarError:
+                if run_id not in sidecar.lost:
+                    raise
+        reason = sidecar.lost[run_id]
+        if holds_live_values(value):
+            raise ScriptError(f"what the step before gave to step {index} is lost: {reason}", hint="start the script again") from reason
+        again = await sidecar.reopen(run_id)
+        if (again.steps, again.ids) != (opened.steps, opened.ids):
+            raise ScriptError(f"`{self.name}` changed while it ran, so it cannot go on after this: {reason}", hint="start the script again") from reason
+        self.warn(f"{reason}; `{self.name}` was loaded again and goes on")
+        return await sidecar.step(run_id, index, input=value, port=port)
+
     async def _execute(self, run_id: str, opened: Opened, at: Following, value: Any, rendered: Rendered,  # noqa: PLR0913, PLR0917  # all facts of one step
                        function: Method | None) -> tuple[Any, Following | None]:
         engine, index = self.engine, at.index
@@ -183,7 +215,7 @@ class Run:
         call = Call(engine=engine, run=self, method=name, params=rendered.params, step=rendered.step, index=index, input=value)
         began = engine.clock()
         try:
-            async with engine.queue_of(rendered):
+            async with self._in_queue(rendered):
                 result = await self._call(run_id, call, rendered, function)
             if isinstance(result, Mapping) and truthy(result.get("error", UNDEFINED)):
                 raise ScriptError(_error_text(name, result["error"]))
@@ -206,6 +238,26 @@ class Run:
             return result, self._following(opened, index, rendered, call)
         except ScriptError as error:
             raise _StepFailedError(index, name, error) from error
+
+    @contextlib.asynccontextmanager
+    async def _in_queue(self, rendered: Rendered) -> AsyncIterator[None]:
+        """Stand in the queue of the step's method (5.7), unless a script that waits for this one is in it: both would wait for ever."""
+        name, queue = self.engine.queue_of(rendered)
+        if self._above_holds(name):
+            yield
+            return
+        async with queue:
+            self.holding.add(name)
+            try:
+                yield
+            finally:
+                self.holding.discard(name)
+
+    def _above_holds(self, name: str) -> bool:
+        above = self.parent
+        while above is not None and name not in above.holding:
+            above = above.parent
+        return above is not None
 
     async def _call(self, run_id: str, call: Call, rendered: Rendered, function: Method | None) -> Any:
         if function is not None:
@@ -255,11 +307,15 @@ class Run:
     async def _checkpoint(self, following: int, value: Any) -> None:
         """Record how far the run is, unless a shell of it still works: its server would be missing after a resume."""
         positions = self.engine.positions
-        if positions.checkpoint is None or self.engine.shells.alive(self.key):
+        if positions.checkpoint is None or self.engine.serves(self):
             return
         with contextlib.suppress(PinoctlError):  # a position that cannot be had means only that more is done again
             local = await self.engine.sidecar.snapshot(self.path)
-            positions.reached(self.path, self.args, following, value, local)
+            self.reached(Position(following, value, local, tuple(self.failed_children)))
+
+    def reached(self, position: Position) -> None:
+        """Record a position of this run, below the script that started it."""
+        self.engine.positions.reached(self.path, self.args, position, parent=self.parent.path if self.parent else None)
 
     @property
     def name_in_app(self) -> str:

@@ -21,6 +21,8 @@ CHUNK = 1 << 20
 LONGEST_LINE = 256 << 20
 KEPT_OUTPUT = 8192
 WATCH_INTERVAL = 0.25
+BUSY_SECONDS = 10.0  # of computing without an answer to anything: an endless loop
+PATIENT = frozenset({"call", "request"})  # functions of launchers may compute as long as they like
 
 
 def to_line(message: dict[str, Any]) -> bytes:
@@ -62,6 +64,8 @@ class Channel:
         self._memory_limit = memory_limit
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._asked: dict[int, str] = {}
+        self._busy_from: float | None = None  # processor time at the last sign that its code comes back to us
         self._number = 0
         self._unread: list[bytes] = []
         self._unread_size = 0
@@ -81,6 +85,9 @@ class Channel:
             future.set_exception(self.dead)
             return future
         self._pending[self._number] = future
+        self._asked[self._number] = str(message.get("op"))
+        if len(self._pending) == 1:
+            self._busy_from = None
         self._write(to_line({"id": self._number, **message}))
         return future
 
@@ -158,9 +165,14 @@ class Channel:
             if number is None:
                 self._on_message(message)
                 return
+            self._busy_from = None
+            self._asked.pop(number, None)
             future = self._pending.pop(number, None)
             if future is None and number > self._number:
                 raise ValueError  # noqa: TRY301  # as above
+        except RecursionError:
+            self.kill("the JavaScript sidecar was stopped: the launcher's code gave a value that is nested too deeply")
+            return
         except (ValueError, AttributeError):
             self.kill("the JavaScript sidecar was stopped: the launcher's code wrote into its protocol")
             return
@@ -187,7 +199,21 @@ class Channel:
         if self._pending and self.process.resident() > self._memory_limit:
             self.kill(f"the JavaScript sidecar was stopped: it used more than {self._memory_limit >> 20} MiB of memory")
             return
+        if self._loops():
+            asked = next(iter(self._asked.values()))
+            self.kill(f"the JavaScript sidecar was stopped: the launcher's code computed for {BUSY_SECONDS:g} s without an end (at `{asked}`)")
+            return
         self._watch = self._loop.call_later(WATCH_INTERVAL, self._look)
+
+    def _loops(self) -> bool:
+        """Tell whether the process only computes: waiting for the network or for commands takes no processor time."""
+        if not self._pending or not PATIENT.isdisjoint(self._asked.values()):
+            self._busy_from = None
+            return False
+        used = self.process.computed()
+        if self._busy_from is None:
+            self._busy_from = used
+        return used - self._busy_from > BUSY_SECONDS
 
     def _die(self) -> None:
         if self.dead is not None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAIN = Path(__file__).parent.parent / "sidecar" / "main.js"
 PAGE = os.sysconf("SC_PAGE_SIZE")
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def node_path(environ: Mapping[str, str] | None = None) -> str:
@@ -76,6 +77,14 @@ class NodeProcess:
             return int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]) * PAGE
         except (OSError, IndexError, ValueError):
             return 0
+
+    def computed(self) -> float:
+        """Return the processor time that the process has used in seconds, 0 when it is gone."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / TICKS
+        except (OSError, IndexError, ValueError):
+            return 0.0
 
     def kill(self) -> None:
         """End the process at once."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.engine.call import Call, method
 from orchestrator.engine.flow import find_last
-from orchestrator.engine.values import UNDEFINED, plain, to_text
+from orchestrator.engine.values import UNDEFINED, plain, to_text, truthy
 
 
 @method("jump", "goto")
@@ -25,7 +25,8 @@ async def jump(call: Call) -> Any:
             call.warn(f"`{call.method}` names step `{to_text(params['id'])}`, which does not exist: going on with the next step")
         else:
             call.next = found
-    return params.get("params") or params.get("input", UNDEFINED)
+    given = params.get("params", UNDEFINED)
+    return given if truthy(given) else params.get("input", UNDEFINED)
 
 
 @method("log")
