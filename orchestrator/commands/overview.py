@@ -76,7 +76,9 @@ def state_of(said: Mapping[str, Any]) -> AppState | None:
 
 def known_apps(home: Home) -> list[str]:
     """List the apps of a home: the folders, and whatever still has an agent though its folder is gone."""
-    names = installed(home)
+    names: list[str] = []
+    with contextlib.suppress(OSError):  # a home that cannot be one has no apps
+        names = installed(home)
     with contextlib.suppress(OSError):
         for entry in os.listdir(home.run):  # noqa: PTH208  # names are all that is needed
             name, ending = os.path.splitext(entry)  # noqa: PTH122  # a name, not a path

@@ -109,8 +109,8 @@ def fetched_app(home: Home, text: str, name: str | None, *, quiet: bool) -> Fetc
     from orchestrator.launcher.target import parse_target  # noqa: PLC0415
     from orchestrator.places.host import HostPlace  # noqa: PLC0415
 
-    target = parse_target(text, cwd=Path.cwd(), known=installed(home))
     HostPlace(home).prepare()
+    target = parse_target(text, cwd=Path.cwd(), known=installed(home))
     progress = Progress(target.name, quiet=quiet)
     fetched = fetch(
         target, home, name=name, progress=None if quiet else lambda line: progress.line(output.clean(line), "dim")
