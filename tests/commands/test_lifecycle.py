@@ -37,13 +37,21 @@ def test_an_app_from_its_folder_to_its_url_and_back(pinoctl, launcher):
     assert "step" not in again.err, "a ready app is left alone"
 
     assert pinoctl("open", "whole").out == first.out
-    assert pinoctl("open", "whole", "--json").json == {"app": "whole", "state": "ready", "url": first.last, "place": "host"}
+    assert pinoctl("open", "whole", "--json").json == {
+        "app": "whole",
+        "state": "ready",
+        "url": first.last,
+        "place": "host",
+    }
 
     status = pinoctl("status", "whole", "--json").json
     assert (status["state"], status["url"], status["path"]) == ("ready", first.last, str(pinoctl.home / "api/whole"))
     assert status["running"] == ["whole/start.js"]
     assert f"http://127.0.0.1:{status['ports'][0]['port']}" == first.last
-    assert any(line.startswith("whole ") and " ready " in line and first.last in line for line in pinoctl("ps").out.splitlines())
+    assert any(
+        line.startswith("whole ") and " ready " in line and first.last in line
+        for line in pinoctl("ps").out.splitlines()
+    )
 
     menu = pinoctl("menu", "whole", "--json").json
     assert menu["stage"] == "running"
@@ -146,11 +154,14 @@ def test_a_variant_and_arguments_of_ones_own(pinoctl, launcher):
 
 
 def test_a_failed_install_says_what_to_do_and_goes_on(pinoctl, launcher):
-    folder = launcher("failing", install_js="""module.exports = {run: [
+    folder = launcher(
+        "failing",
+        install_js="""module.exports = {run: [
       {method: "fs.write", params: {path: "first.txt", text: "at {{Date.now()}}"}},
       {method: "fs.copy", params: {src: "needed.txt", dest: "copied.txt"}},
       {method: "fs.write", params: {path: "installed.txt", text: "yes"}},
-    ]}""")
+    ]}""",
+    )
     failed = pinoctl("up", folder, "--json")
     assert failed.status == 1
     assert failed.json["state"].startswith("failed (step 2")
@@ -208,7 +219,9 @@ def test_a_shell_inside_the_app(pinoctl, launcher):
         (folder / place / "pyvenv.cfg").write_text("")
         (folder / place / "bin/activate").write_text(f'VIRTUAL_ENV="{folder}/{place}"; export VIRTUAL_ENV')
     pinoctl("env", "shelled", "MODEL=small one")
-    shown = pinoctl("shell", "shelled", "--", "sh", "-c", 'echo "$MODEL|$VIRTUAL_ENV|$PINOKIO_SCRIPT_DEFAULT|$PWD"; exit 7')
+    shown = pinoctl(
+        "shell", "shelled", "--", "sh", "-c", 'echo "$MODEL|$VIRTUAL_ENV|$PINOKIO_SCRIPT_DEFAULT|$PWD"; exit 7'
+    )
     assert shown.status == 7, shown.err
     assert shown.out == f"small one|{folder}/env|true|{folder}\n"
     assert "`--venv` takes `app/venv`" in shown.err

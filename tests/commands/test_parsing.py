@@ -106,7 +106,10 @@ def test_an_empty_home_says_what_to_do(invoke, tmp_path):
 def test_status_of_apps_that_never_ran(invoke, home):
     status, out, _ = invoke("status")
     assert status == 0
-    assert [line.split()[:3] for line in out.splitlines()[1:]] == [["comfy-tools", "not", "installed"], ["ComfyUI", "not", "installed"]]
+    assert [line.split()[:3] for line in out.splitlines()[1:]] == [
+        ["comfy-tools", "not", "installed"],
+        ["ComfyUI", "not", "installed"],
+    ]
     found = json.loads(invoke("status", "COMFYUI", "--json")[1])
     assert found["app"] == "ComfyUI"
     assert set(found) == {
@@ -119,8 +122,14 @@ def test_status_of_apps_that_never_ran(invoke, home):
 def test_a_state_that_was_left_is_settled(invoke, home):
     folder = home / "logs/ComfyUI"
     folder.mkdir(parents=True)
-    for word, shown in (("ready", "stopped"), ("starting", "stopped"), ("installing", "failed (step 3 of 7, it was killed before it ended)")):
-        (folder / "state.json").write_text(json.dumps({"word": word, "step": 3, "steps": 7, "url": "http://127.0.0.1:1"}))
+    for word, shown in (
+        ("ready", "stopped"),
+        ("starting", "stopped"),
+        ("installing", "failed (step 3 of 7, it was killed before it ended)"),
+    ):
+        (folder / "state.json").write_text(
+            json.dumps({"word": word, "step": 3, "steps": 7, "url": "http://127.0.0.1:1"})
+        )
         found = json.loads(invoke("status", "comfyui", "--json")[1])
         assert (found["state"], found["url"]) == (shown, None)
     (folder / "state.json").write_text("[{")
@@ -184,7 +193,9 @@ def small_disk(tmp_path):
     """Return a folder on a file system of 256 KB; mounting takes root."""
     folder = tmp_path / "small"
     folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True, check=False
+    ).returncode:
         pytest.skip("a small file system cannot be mounted here")
     yield folder
     subprocess.run(["umount", "-l", folder], check=True)
@@ -227,11 +238,26 @@ def loaded(*arguments, home):
 
 def test_help_and_status_start_quickly(home):
     modules, seconds = loaded("--help", home=home)
-    light = {"orchestrator.commands", "orchestrator.commands.output", "orchestrator.engine", "orchestrator.engine.errors"}
+    light = {
+        "orchestrator.commands",
+        "orchestrator.commands.output",
+        "orchestrator.engine",
+        "orchestrator.engine.errors",
+    }
     assert {name for name in modules if name.startswith("orchestrator.")} <= light
     assert seconds < 0.15
     modules, seconds = loaded("status", home=home)
-    assert not modules & {"asyncio", "requests", "rich", "docker", "huggingface_hub", "tenacity", "yaml", "psutil", "ssl"}
+    assert not modules & {
+        "asyncio",
+        "requests",
+        "rich",
+        "docker",
+        "huggingface_hub",
+        "tenacity",
+        "yaml",
+        "psutil",
+        "ssl",
+    }
     assert "orchestrator.engine.engine" not in modules
     assert seconds < 0.2
 

@@ -245,10 +245,13 @@ def test_an_app_whose_folder_vanished(pinoctl, launcher):
 
 
 def test_a_reader_that_goes_away_is_no_error(pinoctl, launcher):
-    folder = launcher("piped", install_js="""module.exports = {run: [
+    folder = launcher(
+        "piped",
+        install_js="""module.exports = {run: [
       {method: "shell.run", params: {message: "for i in $(seq 20000); do echo line $i of many; done"}},
       {method: "fs.write", params: {path: "installed.txt", text: "yes"}},
-    ]}""")
+    ]}""",
+    )
     assert pinoctl("up", folder, "-q").status == 0
     command = " ".join(pinoctl.command("logs", "piped"))
     ran = subprocess.run(["bash", "-c", f'{command} | head -n 1; echo "${{PIPESTATUS[0]}}"'], capture_output=True, text=True,
