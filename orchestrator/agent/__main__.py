@@ -61,7 +61,7 @@ def take_lock(path: Path, *, patience: float = PATIENCE) -> int | None:
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except BlockingIOError:  # noqa: PERF203  # waiting is what this loop is for
             if path.with_name(path.name.replace(".agent.lock", ".sock")).exists() or time.monotonic() > until:
                 os.close(file)
                 return None

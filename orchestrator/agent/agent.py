@@ -8,15 +8,15 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.agent import leftovers, proc
 from orchestrator.agent.app import LauncherApp
 from orchestrator.agent.condition import FAILED, INSTALLING, NOT_INSTALLED, READY, STARTING, STOPPED, Condition
 from orchestrator.agent.contracts import EngineLike, Target
 from orchestrator.agent.files import AgentFiles, read_json, write_json
-from orchestrator.agent.journal import Journal, read_journal
 from orchestrator.agent.installing import Installing
+from orchestrator.agent.journal import Journal, read_journal
 from orchestrator.agent.lifecycle import Lifecycle
 from orchestrator.agent.outcome import Desk, Record, UpOptions
 from orchestrator.agent.position import PositionStore
@@ -35,8 +35,8 @@ from orchestrator.engine.answers import Answers
 from orchestrator.engine.errors import BadInputError, PinoctlError
 
 if TYPE_CHECKING:
-    from orchestrator.engine.home import Home
     from orchestrator.agent.channel import Channel
+    from orchestrator.engine.home import Home
 
 IDLE = 600.0
 TIMEOUT = 1800.0
@@ -277,6 +277,7 @@ class Agent:
     async def _status(self, _channel: Channel, _request: Mapping[str, Any]) -> dict[str, Any]:
         lifecycle, engine = self.lifecycle, self.lifecycle.opened
         condition = lifecycle.condition
+        ports = self.watch.listening() if engine is not None else []
         running = [engine.name_of(path) for path in engine.running_scripts()] if engine is not None else []
         return {
             "app": self.files.app,
@@ -288,7 +289,7 @@ class Agent:
             "journal": str(self.files.journal),
             "running": running,
             "shells": lifecycle.serving.shells.to_json(),
-            "ports": [{"pid": one.pid, "host": one.host, "port": one.port} for one in self.watch.ports],
+            "ports": [{"pid": one.pid, "host": one.host, "port": one.port} for one in ports],
             "usage": self.watch.report(),
             "restarts": lifecycle.serving.backoff.attempts,
             "questions": self.questions.pending(),
@@ -384,7 +385,7 @@ def settled(condition: Condition) -> Condition:
     if condition.word in {READY, STARTING}:
         return Condition(STOPPED)
     if condition.word == INSTALLING:
-        return Condition(FAILED, step=condition.step, reason="its installation was interrupted")
+        return Condition(FAILED, step=condition.step, steps=condition.steps, reason="its installation was interrupted")
     return condition
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.agent.contracts import Plan, Target
 from orchestrator.engine.environment import dotenv
@@ -57,9 +58,7 @@ class LauncherApp:
                 hint="`pinoctl up` takes a name, a git URL or a folder",
             )
         evaluated = await engine.menu(self.folder)
-        if not isinstance(evaluated, Mapping):
-            evaluated = {"root": evaluated.root, "metadata": evaluated.meta, "menu": evaluated.items}
-        root = self.folder / str(evaluated.get("root") or "")
+        root = self.folder / str(getattr(evaluated, "root", ""))
         launcher = await asyncio.to_thread(
             read_launcher,
             evaluated,
@@ -103,15 +102,25 @@ class LauncherApp:
         own = (self.home.app_root(self.folder) or self.folder) / "ENVIRONMENT"
         found: dict[str, str] = {}
         for path in (self.home.environment, own):
-            try:
+            with contextlib.suppress(PinoctlError):
                 found.update(dotenv.parse(read_text(path) or ""))
-            except PinoctlError:
-                continue
         return found
 
     def share_variable(self) -> str:
         """Return the name of the variable that holds the URL (7.8)."""
         return self.variables().get(SHARE_VARIABLE) or "url"
+
+    async def recover(self) -> bool:
+        """Put the app back when a snapshot is left, since only an interrupted update leaves one."""
+        return await asyncio.to_thread(self._recover)
+
+    def _recover(self) -> bool:
+        snapshots = self._snapshots()
+        if snapshots.find(self.name) is None:
+            return False
+        snapshots.restore(self.name)
+        snapshots.discard(self.name)
+        return True
 
     async def save(self) -> Any:
         """Take a snapshot of the app's folder."""

@@ -20,7 +20,7 @@ class Channel:
     """Serve one connection until it closes.
 
     Requests run side by side, each in a task. Stream messages beyond STREAM_LIMIT unread bytes are dropped and counted;
-    the client then gets `{"dropped": n}`. Replies are never dropped; a client that reads none of them at all is cut off.
+    the client then gets `{"dropped": n}`. Replies are never dropped; a client that reads none of them is cut off.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handler: Handler) -> None:
@@ -98,7 +98,7 @@ class Channel:
             await asyncio.wait_for(self._drain(), timeout)
 
     async def _drain(self) -> None:
-        while (self._waiting or self._bytes) and not self.closed:
+        while (self._waiting or self._bytes) and not self.closed:  # noqa: ASYNC110  # only at a connection's end
             await asyncio.sleep(0.005)
 
     async def _read(self) -> None:

@@ -9,16 +9,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.agent.protocol import VERSIONS, AgentError, ProtocolError, decode_line, encode_line
 from orchestrator.agent.sockets import connect
 from orchestrator.engine.errors import PinoctlError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-    from pathlib import Path
     import socket
+    from pathlib import Path
+    from types import TracebackType
 
 
 class AgentGoneError(PinoctlError):
@@ -84,7 +84,7 @@ class Client:
             raise
         return client
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Client:  # noqa: PYI034  # `Self` came with Python 3.11
         return self
 
     def __exit__(
@@ -122,8 +122,8 @@ class Client:
     ) -> dict[str, Any]:
         """Bring the app up and wait; `listen` gets events and output meanwhile.
 
-        Returns `{app, state, url, failed, failed_children, place, log}`; `failed` is None or `{script, step, method, reason,
-        hint, lines}`.
+        Returns `{app, state, url, failed, failed_children, place, log}`; `failed` is None or `{script, step, method,
+        reason, hint, lines}`.
         """
         return self._work(
             "up",
@@ -188,7 +188,7 @@ class Client:
         self._ask("resize", cols=cols, rows=rows)
 
     def follow(self, offset: int | None = None, *, live: bool = True) -> int:
-        """Ask for the log from an offset on (negative: from its end), and with `live` for all that follows; read it with `messages`."""
+        """Ask for the log from an offset on (negative: from its end), `live`: and all that follows; see `messages`."""
         end: int = self._ask("follow", offset=offset, live=live)["offset"]
         return end
 

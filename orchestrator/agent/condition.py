@@ -1,4 +1,4 @@
-"""The state of one app with its URL, as the agent stores and reports it; the six words are those of `orchestrator.state`."""
+"""The state of one app with its URL, as the agent stores and reports it; the words are `orchestrator.state`'s."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WORDS: Final = tuple(phase.value for phase in Phase)
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Hold an app's state: `step` (from 1) and `steps` while it installs or when it failed there, `reason` when it failed."""
+    """Hold an app's state: `step` (from 1) of `steps` while it installs or where it failed, `reason` when it failed."""
 
     word: str = NOT_INSTALLED
     step: int | None = None

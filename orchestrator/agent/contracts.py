@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Mapping
+    from pathlib import Path
 
 
 class Result(Protocol):
@@ -63,8 +63,8 @@ class Plan:
     """Say which scripts an app offers at the moment (spec 3.5).
 
     `stage` is what the menu says comes next: `install`, `start`, `running`, or `unknown` for menus that never change.
-    `lists_start`: the menu itself lists the start script. One that does so while it asks for the installation has no test
-    of whether the app is installed.
+    `lists_start`: the menu itself lists the start script. One that does so while it asks for the installation has no
+    test of whether the app is installed.
     """
 
     install: Target | None = None
@@ -88,13 +88,16 @@ class App(Protocol):
     folder: Path
 
     async def prepare(self, engine: Any, target: Target | None) -> None:
-        """Create the app's ENVIRONMENT, and get the variables that a script requires (spec 4); raises MissingAnswersError."""
+        """Create the app's ENVIRONMENT, get the variables that a script requires (4); raises MissingAnswersError."""
 
     async def plan(self, engine: Any) -> Plan:
         """Evaluate the menu and choose the scripts."""
 
     def share_variable(self) -> str:
         """Return the name of the variable that holds the URL (PINOKIO_SHARE_VAR)."""
+
+    async def recover(self) -> bool:
+        """Undo an update that a crash interrupted; tells whether there was one."""
 
     async def save(self) -> Any:
         """Keep what is needed to come back from a failed update."""

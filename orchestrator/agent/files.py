@@ -1,16 +1,16 @@
-"""The files that one app's agent owns: its socket and locks in `run`, its journal, logs and position in `logs/<app>`."""
+"""The files of one app's agent: its socket and lock in `run`, its journal, logs and position in `logs/<app>`."""
 
 from __future__ import annotations
 
 import json
 import os
 from dataclasses import dataclass
-from typing import Any, TYPE_CHECKING
-
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.engine.home import Home
     from pathlib import Path
+
+    from orchestrator.engine.home import Home
 
 
 @dataclass(frozen=True, slots=True)

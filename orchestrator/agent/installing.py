@@ -79,7 +79,7 @@ class Installing:
                     hint="`pinoctl logs APP` shows what it did, `pinoctl up APP --fresh` begins anew",
                 )
             )
-        desk.record.installed = target.path
+        desk.record.installed = target.path if asks or plan.stage == "unknown" else None
         desk.become(Condition(STOPPED, reason=children))
 
     async def update(self, engine: EngineLike, target: Target) -> None:
@@ -117,7 +117,7 @@ class Installing:
 
 
 def from_step(saved: Mapping[str, Any] | None, target: Target, step: int) -> dict[str, Any]:
-    """Return a position at a step (from 1) of a script, with the variables of the stored position where there is one."""
+    """Return a position at a step (from 1) of a script, with the variables of the stored position if there is one."""
     from orchestrator.engine.positions import digest  # noqa: PLC0415  # only when a user asks for it
 
     here = dict((saved or {}).get(target.path) or {"input": None, "local": {}})

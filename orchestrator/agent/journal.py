@@ -6,13 +6,13 @@ import contextlib
 import json
 import os
 import time
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.agent.secrets import Redactor
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
 LIMIT = 4 * 1024 * 1024
 
@@ -87,14 +87,11 @@ def read_journal(path: Path, *, holding: bytes = b"") -> Iterator[dict[str, Any]
     `holding` saves time: only lines with these bytes are looked at.
     """
     for part in (older(path), path):
-        try:
-            with part.open("rb") as file:
-                for line in file:
-                    entry = _entry(line) if holding in line else None
-                    if entry is not None:
-                        yield entry
-        except OSError:
-            continue
+        with contextlib.suppress(OSError), part.open("rb") as file:
+            for line in file:
+                entry = _entry(line) if holding in line else None
+                if entry is not None:
+                    yield entry
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:

@@ -12,9 +12,10 @@ from orchestrator.engine.errors import ScriptError
 from orchestrator.engine.values import encode
 
 if TYPE_CHECKING:
-    from orchestrator.agent.installing import Installing
     from collections.abc import Awaitable, Callable, Mapping
+
     from orchestrator.agent.contracts import EngineLike, Plan, Target
+    from orchestrator.agent.installing import Installing
 
 
 class Lifecycle:
@@ -30,6 +31,7 @@ class Lifecycle:
         self._engine: EngineLike | None = None
         self._opening = asyncio.Lock()
         self._up: asyncio.Task[dict[str, Any]] | None = None
+        self._updating = False
 
     @property
     def condition(self) -> Condition:
@@ -64,7 +66,7 @@ class Lifecycle:
         return await self._alone(lambda: self._climb(options))
 
     async def _alone(self, work: Callable[[], Awaitable[None]]) -> dict[str, Any]:
-        """Do a piece of work that goes on when its caller leaves; while one is done, further callers get its outcome."""
+        """Do a piece of work that goes on when its caller leaves; meanwhile further callers wait for its outcome."""
         if self._up is None or self._up.done():
             self._up = asyncio.create_task(self.desk.guarded(work()))
         task = self._up
@@ -78,7 +80,7 @@ class Lifecycle:
     async def run(self, target: Target) -> dict[str, Any]:
         """Run one script of the app and wait for its end; the start script is watched as `up` would."""
         engine = await self.engine()
-        await self.desk.app.prepare(engine, None)
+        await self._prepare(engine)
         plan = await self.desk.app.plan(engine)
         if plan.start is not None and plan.start.path == target.path:
             return await self.up(UpOptions(start=target))
@@ -100,7 +102,7 @@ class Lifecycle:
     async def update(self) -> dict[str, Any]:
         """Run the update script; when it fails, go back to what worked before. What was up is started again."""
         engine = await self.engine()
-        await self.desk.app.prepare(engine, None)
+        await self._prepare(engine)
         target = (await self.desk.app.plan(engine)).update
         if target is None:
             raise ScriptError(
@@ -108,17 +110,28 @@ class Lifecycle:
             )
         was_up = self.serving.served is not None
         await self.stop()
-        saved = await self.desk.app.save()
-        outcome = await self._alone(lambda: self.installing.update(engine, target))
+        outcome = await self._alone(lambda: self._update_or_restore(engine, target))
         if outcome["failed"]:
-            await self.desk.app.restore(saved)
-            self.desk.emit("restored", {"reason": outcome["failed"]["reason"]})
             self.desk.become(Condition(STOPPED))
-        await self.desk.app.discard(saved)
         if was_up:
             again = await self.up(UpOptions())
             return {**again, "failed": outcome["failed"] or again["failed"]}
         return {**outcome, "state": str(self.condition)}
+
+    async def _update_or_restore(self, engine: EngineLike, target: Target) -> None:
+        self._updating = True
+        try:
+            saved = await self.desk.app.save()
+            try:
+                await self.installing.update(engine, target)
+            except BaseException as error:
+                await self.desk.app.restore(saved)
+                self.desk.emit("restored", {"reason": str(error) or "it was stopped"})
+                raise
+            finally:
+                await self.desk.app.discard(saved)
+        finally:
+            self._updating = False
 
     async def stop(self, path: str | None = None) -> bool:
         """Stop one script, or the start script and whatever brings it up; nothing is restarted."""
@@ -162,13 +175,13 @@ class Lifecycle:
     # the work
 
     async def _climb(self, options: UpOptions) -> None:
-        if await self.serving.answers(options):
+        if options.from_step is None and await self.serving.answers(options):
             return
         await self.serving.cancel_restart()
         await self.serving.stop()
         self.serving.backoff.reset()
         engine = await self.engine()
-        await self.desk.app.prepare(engine, None)
+        await self._prepare(engine)
         if options.fresh:
             self.installing.forget()
         plan = await self._plan(engine)
@@ -185,6 +198,11 @@ class Lifecycle:
             )
         await self.desk.app.prepare(engine, start)
         await self.serving.start(engine, start, options)
+
+    async def _prepare(self, engine: EngineLike) -> None:
+        if not self._updating and await self.desk.app.recover():
+            self.desk.emit("restored", {"reason": "its update was interrupted"})
+        await self.desk.app.prepare(engine, None)
 
     async def _plan(self, engine: EngineLike) -> Plan:
         plan = await self.desk.app.plan(engine)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.agent.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 _SYNC_EVERY = 1.0
 
@@ -31,7 +31,7 @@ class PositionStore:
         self._root = script
 
     def save(self, runs: Mapping[str, Any]) -> None:
-        """Take a checkpoint: script path → position. Ones without the root script come after its end and are ignored."""
+        """Take a checkpoint: script path → position. Ones without the root script come after its end, for nothing."""
         if self._root is None or self._root not in runs:
             return
         sync = self._clock() - self._synced >= _SYNC_EVERY

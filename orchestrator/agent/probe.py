@@ -14,7 +14,7 @@ _HEAD = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hold one HTTP answer; `page` is true for something a person would look at: HTML, or a redirect or login on the way there."""
+    """Hold one HTTP answer; `page` is true for what a person would look at: HTML, a redirect or a login."""
 
     status: int
     page: bool
@@ -79,7 +79,7 @@ def _unchecked() -> object:
 
 
 def parse_answer(head: bytes) -> Answer | None:
-    """Parse the head of an HTTP answer, None when it is none; a TLS server's complaint about plain HTTP counts as none."""
+    """Parse the head of an HTTP answer, None when it is none; a TLS server's complaint about plain HTTP is none."""
     status_line, _, rest = head.partition(b"\r\n")
     words = status_line.split(None, 2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():  # noqa: PLR2004  # version and status

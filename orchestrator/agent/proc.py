@@ -1,4 +1,4 @@
-"""What `/proc` says about processes and ports, read directly: one pass gives the whole tree and costs a few milliseconds."""
+"""What `/proc` says about processes and ports, read directly: one pass over all costs a few milliseconds."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ PROC = Path("/proc")
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 _LISTEN = "0A"
+IPV4_BYTES = 4
+INODE = 9  # the column of /proc/net/tcp
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """Describe one process: `cpu` in seconds used so far, `memory` resident bytes, `started` in clock ticks since boot."""
+    """Describe one process: `cpu` in seconds so far, `memory` resident bytes, `started` in clock ticks since boot."""
 
     pid: int
     parent: int
@@ -104,7 +106,7 @@ def _address(text: str) -> tuple[str, int]:
     host, _, port = text.partition(":")
     words = [bytes.fromhex(host[at : at + 8])[::-1] for at in range(0, len(host), 8)]
     raw = b"".join(words)
-    if len(raw) == 4:
+    if len(raw) == IPV4_BYTES:
         return ".".join(str(byte) for byte in raw), int(port, 16)
     if raw == bytes(16):
         return "::", int(port, 16)
@@ -120,9 +122,9 @@ def parse_listening(text: str) -> dict[str, tuple[str, int]]:
     found: dict[str, tuple[str, int]] = {}
     for line in text.splitlines()[1:]:
         fields = line.split()
-        if len(fields) > 9 and fields[3] == _LISTEN:
+        if len(fields) > INODE and fields[3] == _LISTEN:
             with contextlib.suppress(ValueError):
-                found[fields[9]] = _address(fields[1])
+                found[fields[INODE]] = _address(fields[1])
     return found
 
 

@@ -6,13 +6,13 @@ import asyncio
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.errors import BadInputError
 
 if TYPE_CHECKING:
-    from orchestrator.engine.answers import Question
     from orchestrator.agent.secrets import Redactor
+    from orchestrator.engine.answers import Question
 
 Emit = Callable[[str, Mapping[str, Any]], None]
 

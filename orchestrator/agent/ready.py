@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from orchestrator.agent.probe import Answer, Probe, is_here
 from orchestrator.agent.urls import IsHere, candidates, cut_url, find_addresses, is_web
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orchestrator.agent.proc import Listening
     from collections.abc import Awaitable, Callable, Iterable
+
+    from orchestrator.agent.proc import Listening
 
 DECLARED, ANNOUNCED, PRINTED, PORT = "local.url", "announced", "printed", "port"
 _RANK = {DECLARED: 0, ANNOUNCED: 1, PRINTED: 2, PORT: 2}
 TICK = 0.1
 PORTS_EVERY = 0.5
+SLOWEST = 1.0
 SETTLED = 3.0
 PRINTING = 300.0
 LONGEST = 4.0
@@ -44,6 +46,8 @@ class Candidate:
     number: int
     answer: Answer | None = None
     task: asyncio.Task[Answer | None] | None = None
+    tries: int = 0
+    next_try: float = 0.0
 
     @property
     def rank(self) -> tuple[int, int, int]:
@@ -56,9 +60,9 @@ class Candidate:
 class Readiness:
     """Collect what is known about an app's address while its start script works, and wait for an answer.
 
-    `name` is the variable that holds the URL (PINOKIO_SHARE_VAR). Everything that waits is a parameter: `probe`, `ports`
-    (what the app listens on now), `clock` and `sleep`. `timeout` in seconds counts from the last step begun; without
-    `strict` it is stretched, up to four times, while the app still prints.
+    `name` is the variable that holds the URL (PINOKIO_SHARE_VAR). Everything that waits is a parameter: `probe`,
+    `ports` (what the app listens on now), `clock` and `sleep`. `timeout` in seconds counts from the last step begun;
+    without `strict` it is stretched, up to four times, while the app still prints.
     """
 
     probe: Probe
@@ -79,6 +83,7 @@ class Readiness:
     _failure: str | None = None
     _old_ports: set[int] = field(default_factory=set)
     _ports_at: float = 0.0
+    _news: float = 0.0
 
     def __post_init__(self) -> None:
         self._stepped = self._printed = self._ports_at = self.clock()
@@ -144,7 +149,6 @@ class Readiness:
             if one.port not in self._old_ports:
                 host = f"[{one.host}]" if ":" in one.host else one.host
                 self._add(f"http://{host}:{one.port}/", PORT)
-                self._add(f"https://{host}:{one.port}/", PORT)
 
     def _look(self) -> Ready | None:
         self._look_at_ports()
@@ -160,11 +164,11 @@ class Readiness:
 
     def _nothing_better(self, best: Candidate) -> bool:
         declared = any(one.source == DECLARED for one in self.known.values())
-        quiet = self.clock() - max(self._stepped, self._printed) >= SETTLED
+        quiet = self.clock() - max(self._stepped, self._news)
         if declared:  # what the script declares is awaited, unless it stays dead while another address answers
-            return quiet and self.clock() - self._stepped >= 10 * SETTLED
+            return quiet >= 10 * SETTLED
         page = best.answer is not None and best.answer.page
-        return quiet or (self._ended and page and best.source == ANNOUNCED)
+        return quiet >= SETTLED or (self._ended and page and best.source == ANNOUNCED)
 
     def _check_time(self) -> None:
         now = self.clock()
@@ -187,16 +191,21 @@ class Readiness:
             if here is None:
                 if len(self.known) < 64:  # noqa: PLR2004  # a log full of addresses must not become a port scan
                     self.known[one] = Candidate(one, source, len(self.known))
+                    self._news = self.clock()
             elif _RANK[source] < _RANK[here.source]:
                 here.source = source
 
     def _try(self, candidate: Candidate) -> None:
-        if candidate.answer is not None and candidate.answer.ready:
-            return
         if candidate.task is not None and candidate.task.done():
             candidate.answer = None if candidate.task.cancelled() else candidate.task.result()
             candidate.task = None
             if candidate.answer is not None and candidate.answer.ready:
+                self._news = self.clock()
+            elif candidate.answer is None and candidate.source == PORT and candidate.tries == 2:  # noqa: PLR2004
+                self._add(candidate.url.replace("http:", "https:", 1), PORT)  # it speaks something else: TLS, perhaps
+        if candidate.task is None and not (candidate.answer and candidate.answer.ready):
+            if self.clock() < candidate.next_try:
                 return
-        if candidate.task is None:
+            candidate.tries += 1
+            candidate.next_try = self.clock() + min(TICK * 1.3**candidate.tries, SLOWEST)
             candidate.task = asyncio.ensure_future(self.probe(candidate.url))

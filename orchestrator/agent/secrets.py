@@ -15,8 +15,8 @@ SHORTEST: Final = 4
 class Redactor:
     """Blank secrets in text and in JSON-able values.
 
-    In a stream a secret may be cut in two: `feed` holds back an end that could be the beginning of one, `flush` gives it
-    out.
+    In a stream a secret may be cut in two: `feed` holds back an end that could be the beginning of one, `flush` gives
+    it out.
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:

@@ -10,8 +10,8 @@ from orchestrator.agent.channel import Channel, Handler
 from orchestrator.agent.protocol import MAX_LINE, encode_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     import socket
+    from collections.abc import Callable, Mapping
 
 
 class Server:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.agent.proc import Process, process
 
 if TYPE_CHECKING:
-    from orchestrator.agent.terminal import TerminalLog
-    from orchestrator.agent.server import Server
-    from orchestrator.agent.secrets import Redactor
     from orchestrator.agent.journal import Journal
+    from orchestrator.agent.secrets import Redactor
+    from orchestrator.agent.server import Server
+    from orchestrator.agent.terminal import TerminalLog
 
 LINGER = 0.02
 BATCH = 64 * 1024

@@ -1,4 +1,4 @@
-"""Unix sockets at paths of any length: the kernel takes 107 bytes, so longer ones go through their folder's descriptor."""
+"""Unix sockets at paths of any length: the kernel takes 107 bytes, longer ones go through a folder's descriptor."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def listen(path: Path, *, backlog: int = 64) -> socket.socket:
 
 
 def connect(path: Path, *, timeout: float | None) -> socket.socket:
-    """Connect to a listening socket; raises FileNotFoundError, ConnectionRefusedError (nobody listens) or TimeoutError."""
+    """Connect to a socket; raises FileNotFoundError, ConnectionRefusedError when nobody listens, TimeoutError."""
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     client.settimeout(timeout)
     folder, address = -1, str(path)

@@ -8,15 +8,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.agent.client import AgentGoneError, Client
 from orchestrator.agent.files import AgentFiles
 from orchestrator.engine.errors import PinoctlError
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orchestrator.engine.home import Home
     from collections.abc import Callable, Mapping
+
+    from orchestrator.engine.home import Home
 
 PATIENCE = 30.0
 
@@ -45,8 +46,8 @@ def spawn(
 ) -> Client:
     """Return a connection to the app's agent, started if there is none.
 
-    Safe to call from several processes at once: the agents decide by a lock, and all callers get the one that won. Raises
-    PinoctlError with the agent's last words when it cannot start.
+    Safe to call from several processes at once: the agents decide by a lock, and all callers get the one that won.
+    Raises PinoctlError with the agent's last words when it cannot start.
     """
     files = AgentFiles(home, app)
     until = clock() + patience
@@ -60,8 +61,9 @@ def spawn(
             if client is not None:
                 return client
         elif not verdict.startswith("taken"):
+            why = verdict.removeprefix("failed ").strip() or last_words(files.agent_log)
             raise PinoctlError(
-                f"the agent of `{app}` did not start: {verdict.removeprefix('failed ').strip() or last_words(files.agent_log)}",
+                f"the agent of `{app}` did not start: {why}",
                 hint=f"see `{files.agent_log}`",
             )
         if clock() >= until:

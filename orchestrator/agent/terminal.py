@@ -1,4 +1,4 @@
-"""The raw terminal log of one app: bytes as the scripts printed them, rotated by size, with offsets that never go back."""
+"""The raw terminal log of one app: what the scripts printed, rotated by size, with offsets that never go back."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Iterator
+    from pathlib import Path
 
 LIMIT = 16 * 1024 * 1024
 _PIECE = 64 * 1024
@@ -83,7 +83,7 @@ class TerminalLog:
 
 
 def read_terminal(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Yield what is kept of a log from an offset on, in pieces with their offsets; a negative offset counts from the end."""
+    """Yield what is kept of a log from an offset on, in pieces with their offsets; negative ones count from the end."""
     files = parts(path)
     if offset < 0:
         with contextlib.suppress(OSError):
@@ -104,7 +104,8 @@ def last_lines(path: Path, count: int = 15) -> list[str]:
 
 
 _CONTROL = re.compile(
-    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[P^_X][^\x1b]*\x1b\\|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|[\x00-\x08\x0b\x0c\x0e-\x1a\x7f]"
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[P^_X][^\x1b]*\x1b\\|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]"
+    r"|[\x00-\x08\x0b\x0c\x0e-\x1a\x7f]"
 )
 
 

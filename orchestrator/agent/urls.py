@@ -31,7 +31,7 @@ _PORT_ONLY = re.compile(
 
 # A line with one of these is a server's own announcement, which beats any other URL in the output.
 _ANNOUNCING: Final = re.compile(
-    "|".join(
+    "|".join(  # noqa: FLY002  # one line per framework reads better than one long text
         (
             r"Running on (?:local )?URL",  # Gradio, A1111, Forge, Fooocus
             r"Running on (?:https?://|all addresses)",  # Flask and Werkzeug, Quart, Hypercorn
@@ -51,7 +51,8 @@ _ANNOUNCING: Final = re.compile(
             r"(?:ready|started server) on\b",  # older Next.js
             r"Starting (?:development )?server at",  # Django
             r"Serving (?:HTTP|at|on)",  # http.server
-            r"(?:Open|Visit|Access|Browse|Go to|Navigate to|available at|accessible at|running at|hosted at|served at)\b",
+            r"(?:Open|Visit|Access|Browse|Go to|Navigate to)\b",
+            r"(?:available|accessible|running|hosted|served) at\b",
         )
     ),
     re.IGNORECASE,
@@ -63,6 +64,9 @@ _WEB = re.compile(
     r"gradio\.live|gradio\.app|trycloudflare\.com|ngrok(?:-free)?\.(?:io|app|dev)|loca\.lt|localhost\.run|lhr\.life|serveo\.net|share\.zrok\.io)$",
     re.IGNORECASE,
 )
+
+
+HIGHEST_PORT: Final = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ def _clean(url: str) -> str:
 
 
 def cut_url(value: object) -> str | None:
-    """Return the first http(s) URL inside a value, None when it holds none (a template left literal, a number, a flag)."""
+    """Return the first http(s) URL inside a value, None when it holds none (a literal template, a number, a flag)."""
     if not isinstance(value, str):
         return None
     for match in _URL.finditer(plain(value)):
@@ -98,7 +102,7 @@ def is_url(url: str) -> bool:
         return (
             split.scheme.lower() in {"http", "https"}
             and bool(split.hostname)
-            and (split.port is None or 0 < split.port < 65536)
+            and (split.port is None or 0 < split.port <= HIGHEST_PORT)
         )
     except ValueError:
         return False
@@ -111,9 +115,9 @@ def is_web(url: str) -> bool:
 
 
 def find_addresses(text: str) -> list[Found]:
-    """Return the addresses in a piece of output, in order: URLs, and `host:port` or `port N` where a server says it listens.
+    """Return the addresses in a piece of output, in order: URLs, and `host:port` or `port N` where a server listens.
 
-    The text may hold ANSI sequences. Links to the web are left out; whether a host is this machine, `candidates` decides.
+    The text may hold ANSI sequences. Links to the web are left out; whether a host is here, `candidates` decides.
     """
     found: dict[str, Found] = {}
 

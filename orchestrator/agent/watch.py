@@ -18,7 +18,7 @@ KEPT = 30
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Hold one sample: `cpu` in percent of one core, `memory` and `gpu_memory` in bytes, `gpu` the card's load in percent.
+    """Hold one sample: `cpu` in percent of one core, `memory` and `gpu_memory` in bytes, `gpu` load in percent.
 
     `gpu` and `gpu_memory` are None where there is no GPU; `gpu_memory` is 0 too where the driver hides who uses it.
     """
@@ -66,7 +66,7 @@ class Gpus:
             ):
                 try:
                     used += sum(int(one.usedGpuMemory or 0) for one in ask(handle) if one.pid in wanted)
-                except self._library.NVMLError:
+                except self._library.NVMLError:  # noqa: PERF203  # each card may fail on its own
                     continue
         return load, used
 
@@ -108,8 +108,14 @@ class Watch:
         self.ports: list[Listening] = []
 
     def alive(self) -> list[Process]:
-        """Return the processes below this one now."""
-        return descendants(self._root, self._table())
+        """Return the app's processes: all below this one, except our own helpers.
+
+        Sidecars and keepers share their session with us or with a child of ours; what a shell starts has its own.
+        """
+        table = self._table()
+        below = descendants(self._root, table)
+        ours = {one.session for one in below if one.parent == self._root}
+        return [one for one in below if one.session not in ours]
 
     def listening(self) -> list[Listening]:
         """Return the ports that those processes listen on now."""

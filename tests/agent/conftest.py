@@ -37,7 +37,7 @@ def wait_until(condition, seconds: float = 15.0):
 def processes_of(home: Path) -> list[int]:
     """Return the processes that have this home in their environment or command line."""
     mark, found = str(home).encode(), []
-    for name in os.listdir("/proc"):
+    for name in [path.name for path in Path("/proc").iterdir()]:
         if name.isdecimal() and int(name) != os.getpid() and alive(int(name)):
             with contextlib.suppress(OSError):
                 text = Path(f"/proc/{name}/environ").read_bytes() + Path(f"/proc/{name}/cmdline").read_bytes()

@@ -140,6 +140,12 @@ class FakeApp:
     def script(self, name: str) -> str:
         return str(self.folder / name)
 
+    async def recover(self) -> bool:
+        interrupted = bool(self.saved) and self.saved[-1] == "save"
+        if interrupted:
+            self.saved.append("recover")
+        return interrupted
+
     async def save(self) -> str:
         self.saved.append("save")
         return "saved"

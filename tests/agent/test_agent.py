@@ -110,7 +110,7 @@ async def test_up_streams_events_and_output_and_ends_with_the_url(running):
         assert (status["state"], status["url"], status["running"]) == ("ready", URL, ["app/start.js"])
     kinds = [message.kind for message in heard if isinstance(message, Event)]
     assert kinds == ["scripts", "state", "run.start", "local.url", "state", "ready"]
-    assert [message for message in heard if isinstance(message, Output)][0].text == "hello \x1b[1mworld\x1b[0m\r\n"
+    assert next(message for message in heard if isinstance(message, Output)).text == "hello \x1b[1mworld\x1b[0m\r\n"
     order = [type(message) for message in heard]
     assert order.index(Output) < len(order) - 2
     assert json.loads(running.files.state.read_text())["word"] == "stopped"
@@ -276,7 +276,7 @@ async def test_a_client_that_reads_nothing_blocks_nobody(running, monkeypatch):
             running.agent.sink.flush()
             await asyncio.sleep(0)
         assert (await running.ask(lambda client: client.status()))["app"] == "app"
-        slow = next(iter(running.agent.server.channels))
+        slow = next(channel for channel in running.agent.server.channels if channel.follows)
         assert slow._dropped > 0
         assert slow._bytes <= 210_000
         writer.transport.abort()
@@ -355,7 +355,7 @@ async def test_what_a_killed_predecessor_left_is_corrected(running):
     running.files.state.write_text(json.dumps({"word": "installing", "step": 3, "steps": 7, "installed": "x.js"}))
     async with running.serving():
         status = await running.ask(lambda client: client.status())
-        assert status["state"] == "failed (step 3, its installation was interrupted)"
+        assert status["state"] == "failed (step 3 of 7, its installation was interrupted)"
         assert running.agent.lifecycle.desk.record.installed == "x.js"
 
 

@@ -387,6 +387,13 @@ async def test_a_good_update_of_a_stopped_app_leaves_it_stopped(bench):
     assert bench.app.saved == ["save", "discard"]
 
 
+async def test_an_interrupted_update_is_undone_by_the_next_up(bench):
+    bench.app.saved = ["save"]
+    assert (await bench.life.up(UpOptions()))["state"] == "ready"
+    assert bench.of("restored") == [{"reason": "its update was interrupted"}]
+    assert bench.app.saved == ["save", "recover"]
+
+
 async def test_running_the_start_script_is_an_up_and_others_just_run(bench):
     assert (await bench.life.run(bench.start))["state"] == "ready"
     other = Target(str(bench.folder / "job.js"), {"a": "1"})
@@ -430,3 +437,22 @@ async def test_another_start_script_replaces_the_running_one(bench):
     await bench.life.up(UpOptions(start=variant))
     assert bench.started() == ["start.js", "start-cpu.js"]
     assert list(bench.engine.runs) == [variant.path]
+
+
+async def test_a_menu_that_can_tell_is_asked_every_time(tmp_path):
+    bench = Bench(tmp_path)
+    bench.app.plans = [bench.plan("install"), bench.plan("start")]
+    await bench.life.up(UpOptions())
+    await bench.life.stop()
+    bench.app.plans = [bench.plan("install"), bench.plan("start")]
+    await bench.life.up(UpOptions())
+    assert bench.started() == ["install.js", "start.js"] * 2
+
+
+async def test_menus_that_never_change_are_installed_once(tmp_path):
+    bench = Bench(tmp_path, Plan())
+    bench.app.plans = [bench.plan("unknown", lists_start=True)]
+    await bench.life.up(UpOptions())
+    await bench.life.stop()
+    await bench.life.up(UpOptions())
+    assert bench.started() == ["install.js", "start.js", "start.js"]
