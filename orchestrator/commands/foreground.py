@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.commands import output
-from orchestrator.commands.options import home_of, parse_answers
+from orchestrator.commands.options import parse_answers
 from orchestrator.engine.answers import Answers
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.errors import BadInputError, LoadError, PinoctlError, ScriptError
 from orchestrator.engine.hardware import HardwareProfile, load
 from orchestrator.engine.home import Home
+from orchestrator.engine.javascript import NodeProcess
 from orchestrator.engine.run import RunResult
 from orchestrator.engine.trace import Trace
 from orchestrator.engine.values import UNDEFINED, encode
@@ -37,18 +38,14 @@ class Job:
     stay: bool
 
     @classmethod
-    def prepare(cls, file: Path, *, payload: Any, answers: str | None, answer: tuple[str, ...], home: Path | None,
+    def prepare(cls, file: Path, *, payload: Any, answers: str | None, answer: tuple[str, ...], home: Home,
                 hardware: Path | None, trace: Path | None, stay: bool) -> Job:
         """Check the input and put the script's app in its place; raise BadInputError when something is wrong with it."""
-        if not file.is_file():
-            what = "is a folder, not a script" if file.is_dir() else "does not exist"
-            raise BadInputError(f"`{file}` {what}", hint="give the path of a `.js` or `.json` script")
         given = parse_answers(answers)
         profile = load(hardware) if hardware else None
         if trace is not None and (trace.is_dir() or not os.access(trace if trace.exists() else trace.absolute().parent, os.W_OK)):
             raise BadInputError(f"the trace `{trace}` cannot be written", hint="name a file in a folder that exists and that you can write to")
-        where = home_of(home)
-        return cls(linked(file, where), where, payload, Answers.from_options(answer, given, client=_asker()), profile, trace, stay)
+        return cls(linked(file, home), home, payload, Answers.from_options(answer, given, client=_asker()), profile, trace, stay)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +127,10 @@ def _asker() -> Any:
     return ask
 
 
-async def run_script(job: Job) -> Outcome:
+async def run_script(job: Job, *, node: NodeProcess | None = None) -> Outcome:
     """Run a job's script to its end, and stop whatever it left running; a trace is written in any case."""
     interruption = Interruption.watch()
-    engine = await Engine.open(job.home, sink=TerminalSink(), answers=job.answers, profile=job.profile)
+    engine = await Engine.open(job.home, sink=TerminalSink(), answers=job.answers, profile=job.profile, node=node)
     engine.trace = Trace() if job.trace else None
     status, result = "load-error", RunResult("error")
     local: Any = UNDEFINED

@@ -62,6 +62,13 @@ def home_of(given: Path | None) -> Home:
     return Home(Path(os.path.abspath(path.expanduser())))  # noqa: PTH100  # resolve() would follow links
 
 
+def check_script(file: Path) -> None:
+    """Raise BadInputError unless a script is there."""
+    if not file.is_file():
+        what = "is a folder, not a script" if file.is_dir() else "does not exist"
+        raise BadInputError(f"`{file}` {what}", hint="give the path of a `.js` or `.json` script")
+
+
 def parse_args(text: str | None) -> Any:
     """Read `--args`: a JSON object (or null), UNDEFINED when the option was not given."""
     from orchestrator.engine.values import UNDEFINED  # noqa: PLC0415

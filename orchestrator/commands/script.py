@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.commands.options import answer_options, home_option, parse_args
+from orchestrator.commands.options import answer_options, check_script, home_of, home_option, parse_args
 
 if TYPE_CHECKING:
     from orchestrator.commands.foreground import Outcome
@@ -34,13 +35,22 @@ def run(*, file: Path, arguments: str | None, answers: str | None, answer: tuple
     The script's app is the folder it is in; outside the home it is linked as `<HOME>/api/<folder name>`. A daemon is
     stopped when its last step is done, unless --stay. Exit status: 0 for an end, 1 for a script error, 2 for bad input.
     """
-    import asyncio  # noqa: PLC0415  # `pinoctl --help` does without
+    payload, where = parse_args(arguments), home_of(home)
+    check_script(file)
 
-    from orchestrator.commands import output  # noqa: PLC0415
-    from orchestrator.commands.foreground import Job, run_script  # noqa: PLC0415
+    from orchestrator.engine.javascript.process import start_node  # noqa: PLC0415  # `pinoctl --help` does without all of this
 
-    job = Job.prepare(file, payload=parse_args(arguments), answers=answers, answer=answer, home=home, hardware=hardware, trace=trace, stay=stay)
-    outcome: Outcome = asyncio.run(run_script(job))
+    node = start_node(os.environ, str(where.root))  # boots while the engine is imported
+    try:
+        import asyncio  # noqa: PLC0415
+
+        from orchestrator.commands import output  # noqa: PLC0415
+        from orchestrator.commands.foreground import Job, run_script  # noqa: PLC0415
+
+        job = Job.prepare(file, payload=payload, answers=answers, answer=answer, home=where, hardware=hardware, trace=trace, stay=stay)
+        outcome: Outcome = asyncio.run(run_script(job, node=node))
+    finally:
+        node.kill()
     if as_json:
         output.as_json(outcome.to_json())
     if outcome.error:

@@ -18,7 +18,7 @@ from orchestrator.engine.environment import Environment, prepare_home
 from orchestrator.engine.environment.files import ensure_app_file, set_app_values
 from orchestrator.engine.errors import JavaScriptError, LoadError, PinoctlError
 from orchestrator.engine.events import Sink
-from orchestrator.engine.javascript import Menu, MenuState, Sidecar, SidecarConfig
+from orchestrator.engine.javascript import Menu, MenuState, NodeProcess, Sidecar, SidecarConfig
 from orchestrator.engine.kernel_calls import KernelCalls
 from orchestrator.engine.paths import resolve
 from orchestrator.engine.positions import Checkpoint, Position, Positions
@@ -69,12 +69,12 @@ class Engine:
     @classmethod
     async def open(cls, home: Home, *, sink: Sink, answers: Answers, profile: HardwareProfile | None = None,
                    environ: Mapping[str, str] | None = None, checkpoint: Checkpoint | None = None,
-                   resume: dict[str, Any] | None = None,
+                   resume: dict[str, Any] | None = None, node: NodeProcess | None = None,
                    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, clock: Callable[[], float] = time.monotonic) -> Engine:
         """Start the engine: its sidecar, and nothing else until a script needs it.
 
         `checkpoint` is called with the positions of unfinished runs after every finished step, `resume` is what an earlier
-        engine last gave it.
+        engine last gave it, `node` a Node that is booting already.
         """
         if profile is None:
             from orchestrator.engine.hardware import detect  # noqa: PLC0415  # costs time that a given profile saves
@@ -82,7 +82,7 @@ class Engine:
         environ = os.environ if environ is None else environ
         warnings = await asyncio.to_thread(prepare_home, home, environ)
         calls = KernelCalls()
-        sidecar = await Sidecar.start(SidecarConfig(home=str(home.root), profile=profile, env=dict(environ)), host=calls)
+        sidecar = await Sidecar.start(SidecarConfig(home=str(home.root), profile=profile, env=dict(environ)), host=calls, node=node)
         engine = cls(home, sink=sink, answers=answers, profile=profile, environ=environ, sidecar=sidecar, sleep=sleep, clock=clock)
         calls.engine = engine
         engine.positions = Positions(checkpoint, dict(resume or {}))
@@ -135,6 +135,7 @@ class Engine:
         self.runs[path] = run
         self._ready.discard(path)
         self.sidecar.set_state(path, running=True, ready=False)
+        self.shells.prepare()
         try:
             await run.open()
             if parent is None:

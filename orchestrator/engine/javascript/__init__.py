@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.engine.javascript.client import Sidecar
-from orchestrator.engine.javascript.process import node_path
+from orchestrator.engine.javascript.process import NodeProcess, node_path, start_node
 from orchestrator.engine.javascript.records import (
     CallResult,
     Host,
@@ -21,6 +21,7 @@ __all__ = [
     "Host",
     "Menu",
     "MenuState",
+    "NodeProcess",
     "Opened",
     "Outcome",
     "Rendered",
@@ -28,4 +29,5 @@ __all__ = [
     "SidecarConfig",
     "Silence",
     "node_path",
+    "start_node",
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.errors import JavaScriptError, LoadError, ScriptError, SidecarError
 from orchestrator.engine.javascript.channel import Channel
-from orchestrator.engine.javascript.process import node_arguments, node_path, spawn
+from orchestrator.engine.javascript.process import NodeProcess, node_arguments, node_path, spawn
 from orchestrator.engine.javascript.records import (
     CallResult,
     Host,
@@ -56,11 +56,16 @@ class Sidecar:
         self._roots: tuple[str, ...] = ()
         self._tainted_by: str | None = None
         self.node_version = ""
+        self._booted: NodeProcess | None = None
 
     @classmethod
-    async def start(cls, config: SidecarConfig, host: Host | None = None) -> Sidecar:
-        """Start Node and return the sidecar once it answers. Raises SidecarError."""
+    async def start(cls, config: SidecarConfig, host: Host | None = None, *, node: NodeProcess | None = None) -> Sidecar:
+        """Start Node and return the sidecar once it answers. Raises SidecarError.
+
+        `node` is one that `start_node` has started already, for an unconfined sidecar with the default memory.
+        """
         sidecar = cls(config, host)
+        sidecar._booted = node
         await sidecar._connect()
         return sidecar
 
@@ -362,8 +367,9 @@ class Sidecar:
         self._roots = cage.roots if cage else ()
         self._tainted_by = None
         arguments = node_arguments(node, memory=config.memory, extra=cage.node_options if cage else ())
+        booted, self._booted = self._booted, None
         try:
-            process = spawn(arguments, env=env, cwd=config.home, before_exec=cage.before_exec if cage else None)
+            process = booted or spawn(arguments, env=env, cwd=config.home, before_exec=cage.before_exec if cage else None)
         finally:
             if cage is not None:
                 cage.close()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 MAIN = Path(__file__).parent.parent / "sidecar" / "main.js"
+MEMORY = 2048  # MiB of heap, where nothing else is said
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -95,6 +96,14 @@ class NodeProcess:
         """Close our ends of the pipes."""
         for descriptor in (self.requests, self.replies, self.terminal):
             os.close(descriptor)
+
+
+def start_node(env: Mapping[str, str], cwd: str, *, memory: int = MEMORY) -> NodeProcess:
+    """Start a Node for a sidecar to come, so that it boots while Python is still importing the engine.
+
+    Give it to `Sidecar.start`, or `kill` it. Raises SidecarError.
+    """
+    return spawn(node_arguments(node_path(), memory=memory), env=env, cwd=cwd)
 
 
 def spawn(

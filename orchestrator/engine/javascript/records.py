@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from orchestrator.engine.javascript.process import MEMORY
 from orchestrator.engine.values import UNDEFINED
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class SidecarConfig:
     env: Mapping[str, str] = field(default_factory=dict)
     confined: Confinement | None = None
     request_timeout: float | None = None
-    memory: int = 2048
+    memory: int = MEMORY
     which: Mapping[str, str | None] | None = None
     node: str | None = None
 
