@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from orchestrator.engine.home import Home
 
-PATIENCE: Final = 2.0
+PATIENCE: Final = 1.0
 """Seconds that an agent gets to answer; one that does not is shown by what it wrote last."""
 
 

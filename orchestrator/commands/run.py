@@ -118,11 +118,7 @@ def _explain(session: Session, path: str, result: dict[str, Any]) -> None:
     from orchestrator.commands.session import advice  # noqa: PLC0415  # see above
 
     step, method = result.get("step"), result.get("method")
-    at = (
-        f" at step {step}" + (f" (`{output.clean(str(method))}`)" if method else "")
-        if isinstance(step, int)
-        else ""
-    )
+    at = f" at step {step}" + (f" (`{output.clean(str(method))}`)" if method else "") if isinstance(step, int) else ""
     reason = output.clean(str(result.get("error") or f"it ended with status `{result.get('status')}`"))
     session.progress.fresh_line()
     output.report(f"`{path}` failed{at}: {reason}")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +15,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 SERVER = """
-import http.server, sys
+import http.server, os, sys
 
 class Page(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
         self.end_headers()
-        self.wfile.write(b"<p>hello</p>")
+        self.wfile.write(f"<p>hello from {os.getcwd()}</p>".encode())
 
     def log_message(self, *_):
         pass
@@ -130,6 +131,20 @@ def agents(home):
             if str(home).encode() in words and b"orchestrator.agent" in words:
                 found.append(int(entry.name))
     return found
+
+
+def page(url):
+    """Return what a URL shows, "" when nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.read().decode()
+    except OSError:
+        return ""
+
+
+def served(folder, url):
+    """Tell whether a URL is answered by the launcher in a folder; ports are taken again quickly, by anybody."""
+    return page(url) == f"<p>hello from {folder}</p>"
 
 
 @pytest.fixture(scope="session")

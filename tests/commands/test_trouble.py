@@ -7,12 +7,11 @@ import signal
 import sqlite3
 import subprocess
 import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.commands.conftest import agents
+from tests.commands.conftest import agents, served
 from tests.commands.terminal import Terminal
 
 pytestmark = pytest.mark.slow
@@ -204,15 +203,15 @@ def test_a_killed_command_leaves_the_work_going(pinoctl, launcher):
 
 
 def test_an_agent_that_hangs_can_be_stopped(pinoctl, launcher):
-    up = pinoctl("up", launcher("hanging"), "-q")
+    folder = launcher("hanging")
+    up = pinoctl("up", folder, "-q")
     agent = pinoctl("status", "hanging", "--json").json["pid"]
     os.kill(agent, signal.SIGSTOP)
     assert pinoctl("status", "hanging", "--json").json["state"] == "ready"
     stopped = pinoctl("down", "hanging")
     assert stopped.status == 0, stopped.err
     assert not alive(agent)
-    with pytest.raises(OSError):
-        urllib.request.urlopen(up.last, timeout=5)
+    assert not served(folder, up.last)
     assert pinoctl("status", "hanging", "--json").json["state"] == "stopped"
 
 
@@ -269,3 +268,31 @@ def test_nothing_is_left_behind(pinoctl, launcher):
     down = pinoctl("down", "--all", "--json")
     assert {each["app"] for each in down.json if each["stopped"]} >= {"one", "two"}
     assert agents(pinoctl.home) == []
+
+
+def test_removing_is_asked_at_a_terminal(pinoctl, launcher):
+    folder = pinoctl.home / "api/asked"
+    folder.mkdir(parents=True)
+    terminal = Terminal(pinoctl.command("rm", "asked"), pinoctl.environment())
+    terminal.expect(f"Delete `asked` with everything in `{folder}`? [y/N]: ")
+    terminal.type("\n")
+    assert terminal.end() == 1
+    assert folder.is_dir()
+    terminal = Terminal(pinoctl.command("rm", "asked"), pinoctl.environment())
+    terminal.expect("[y/N]: ")
+    terminal.type("y\n")
+    assert terminal.end() == 0
+    assert not folder.exists()
+
+
+def test_a_shell_for_a_person(pinoctl):
+    folder = pinoctl.home / "api/personal"
+    (folder / "env/bin").mkdir(parents=True)
+    (folder / "env/pyvenv.cfg").touch()
+    (folder / "env/bin/activate").write_text("export VIRTUAL_ENV=active")
+    terminal = Terminal(pinoctl.command("shell", "personal"), pinoctl.environment(TERM="dumb"))
+    terminal.expect("(personal) ")
+    terminal.type("echo $VIRTUAL_ENV-${PINOCTL_SHELL_APP:-none}; exit 3\n")
+    terminal.expect("\nactive-none")
+    assert terminal.end() == 3
+    pinoctl("rm", "personal", "-y")
