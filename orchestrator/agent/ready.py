@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator.agent.probe import Answer, Probe, is_here
-from orchestrator.agent.urls import IsHere, candidates, cut_url, find_addresses, is_web
+from orchestrator.agent.urls import IsHere, candidates, cut_url, find_addresses, is_web, with_hint
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -20,6 +20,7 @@ _RANK = {DECLARED: 0, ANNOUNCED: 1, PRINTED: 2, PORT: 2}
 TICK = 0.1
 PORTS_EVERY = 0.5
 SLOWEST = 1.0
+LONGEST_LINE = 8192
 SETTLED = 3.0
 PRINTING = 300.0
 LONGEST = 4.0
@@ -100,14 +101,10 @@ class Readiness:
     def output(self, text: str) -> None:
         """Take output of the app's scripts; addresses are found line by line, also in the line not yet ended."""
         self._printed = self.clock()
-        lines = (self._lines + text)[-8192:]
-        if "http" in lines or "port" in lines or ":" in lines:
-            whole, newline, rest = lines.rpartition("\n")
-            for found in find_addresses(whole) if newline else ():
-                self._add(found.url, ANNOUNCED if found.announced else PRINTED)
-            self._lines = rest
-        else:
-            self._lines = lines.rpartition("\n")[2]
+        whole, newline, rest = (self._lines + text).rpartition("\n")
+        self._lines = rest[-LONGEST_LINE:]
+        for found in find_addresses(with_hint(whole)) if newline else ():
+            self._add(found.url, ANNOUNCED if found.announced else PRINTED)
 
     def stepped(self) -> None:
         """Note that the start script began another step: it is still at work."""

@@ -10,6 +10,7 @@ from orchestrator.engine.redaction import is_secret
 
 MASK: Final = "••••••"
 SHORTEST: Final = 4
+SHORTEST_NAMED: Final = 6
 
 
 class Redactor:
@@ -35,7 +36,7 @@ class Redactor:
 
     def add_named(self, variables: Mapping[str, Any]) -> None:
         """Learn the values of those variables whose names say that they are secret."""
-        self.add(str(value) for name, value in variables.items() if isinstance(value, str) and is_secret(name))
+        self.add(str(value) for name, value in variables.items() if is_secret(name) and _looks_secret(value))
 
     def text(self, text: str) -> str:
         """Return text with every known secret blanked."""
@@ -85,3 +86,8 @@ class Redactor:
                     best = size
                     break
         return best
+
+
+def _looks_secret(value: Any) -> bool:
+    """Leave out what only a name takes for a secret: `USE_TOKEN=true`, `SSL_KEY=/etc/key.pem`."""
+    return isinstance(value, str) and len(value) >= SHORTEST_NAMED and not value.startswith(("/", "./", "~"))

@@ -145,6 +145,8 @@ class Serving:
             self.shells.started(data)
         elif kind == "shell.end":
             self._shell_ended(data)
+        elif kind == "run.end":
+            self._run_ended(data)
         elif kind == "local.url":
             self._stored(str(data.get("script", "")), str(data.get("name")), data.get("value"))
         elif self._readiness is not None and kind == "step.start":
@@ -200,6 +202,17 @@ class Serving:
             self._lost(reason, harmless=status == 0)
         elif self._readiness is not None and self.served.task.done() and not self.shells.alive:
             self._readiness.failed(reason)
+
+    def _run_ended(self, data: Mapping[str, Any]) -> None:
+        """Take the end of a daemon that did its last step long ago: somebody stopped it, or a trigger of it failed."""
+        served = self.served
+        if served is None or not served.task.done() or data.get("script") != served.engine.name_of(served.target.path):
+            return
+        if self._desk.condition.word == READY and data.get("status") == "stopped":
+            self.served = None
+            self._desk.become(Condition(STOPPED))
+        elif self._desk.condition.word == READY and data.get("status") == "error":
+            self._lost(str(data.get("error")), harmless=False)
 
     def _run_over(self, served: Served) -> None:
         """Take the end of the start script's steps: a daemon lives on, anything else has lost its servers."""

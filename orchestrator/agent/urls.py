@@ -29,6 +29,8 @@ _PORT_ONLY = re.compile(
     re.IGNORECASE,
 )
 
+_HINT = re.compile(r"://|[.][0-9]{1,3}:[0-9]{2}|[tT\s(*\]]:[0-9]{2}|[pP][oO][rR][tT][:=]?\s*[0-9]")
+
 # A line with one of these is a server's own announcement, which beats any other URL in the output.
 _ANNOUNCING: Final = re.compile(
     "|".join(  # noqa: FLY002  # one line per framework reads better than one long text
@@ -137,6 +139,19 @@ def find_addresses(text: str) -> list[Found]:
             host = bare.groupdict().get("host") or "127.0.0.1"
             add(f"http://{'0.0.0.0' if host == '*' else host}:{bare['port']}", announced=True)  # noqa: S104  # text, nothing is bound
     return list(found.values())
+
+
+def with_hint(text: str) -> str:
+    """Return only those lines that may hold an address, since this looks at every byte that a starting app prints."""
+    lines: list[str] = []
+    end = 0
+    while match := _HINT.search(text, end):
+        begin = text.rfind("\n", 0, match.start()) + 1
+        end = text.find("\n", match.end())
+        if end < 0:
+            end = len(text)
+        lines.append(text[begin:end])
+    return "\n".join(lines)
 
 
 IsHere = Callable[[str], bool]

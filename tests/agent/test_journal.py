@@ -93,6 +93,12 @@ def test_a_secret_cut_in_two_is_blanked_in_a_stream():
     assert not redactor.holding
 
 
+def test_only_what_looks_like_a_secret_is_learnt_from_a_name():
+    redactor = Redactor()
+    redactor.add_named({"USE_TOKEN": "true", "SSL_KEY": "/etc/key.pem", "HF_TOKEN": "hf_abc", "MAX_TOKENS": "100000", "API_KEY": None})
+    assert redactor.text("true /etc/key.pem hf_abc 100000") == f"true /etc/key.pem {MASK} 100000"
+
+
 def test_short_values_are_no_secrets_and_longer_ones_win():
     redactor = Redactor(["ab", "abcd", "abcdef"])
     assert redactor.text("ab abcd abcdef") == f"ab {MASK} {MASK}"

@@ -456,3 +456,19 @@ async def test_menus_that_never_change_are_installed_once(tmp_path):
     await bench.life.stop()
     await bench.life.up(UpOptions())
     assert bench.started() == ["install.js", "start.js", "start.js"]
+
+
+async def test_a_daemon_that_another_script_stops_is_stopped(bench):
+    await bench.life.up(UpOptions())
+    bench.event("run.end", script="app/other.js", status="stopped")
+    assert bench.life.condition.word == "ready"
+    bench.event("run.end", script="app/start.js", status="stopped")
+    assert bench.life.condition == Condition("stopped")
+
+
+async def test_a_daemon_whose_trigger_fails_is_started_again(bench):
+    await bench.life.up(UpOptions())
+    bench.event("run.end", script="app/start.js", status="error", error="trigger failed")
+    await bench.settle()
+    assert bench.of("restart")[0]["reason"] == "trigger failed"
+    assert bench.life.condition.word == "ready"

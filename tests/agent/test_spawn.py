@@ -89,7 +89,7 @@ def test_many_at_once_get_the_same_one(home):
         thread.join()
     assert len(pids) == 4
     assert len(set(pids)) == 1
-    assert len(processes_of(home.root)) == 1
+    wait_until(lambda: len(processes_of(home.root)) == 1)
 
 
 def test_a_stale_socket_is_replaced(home):
