@@ -41,8 +41,10 @@ EXIT_STATUS: dict[int, str] = {
     0: "done",
     1: "failed: a script, an app or this machine; the message says what to do",
     2: "bad input: a name, an option or a file that was given",
+    129: "ended by SIGHUP, like 143",
     130: "interrupted with Ctrl-C",
     141: "whoever read the output went away",
+    143: "ended by SIGTERM",
 }
 
 
@@ -77,7 +79,7 @@ class LazyGroup(click.Group):
             raise
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a reader of its output that went away is settled before click sees it, which exits with 1."""
+        """Run the command; settle a reader of its output that went away before click sees it, which exits with 1."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:

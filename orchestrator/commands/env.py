@@ -97,4 +97,7 @@ def _show(home: Home, name: str, *, as_json: bool) -> None:
 
 def _advise(home: Home, name: str) -> None:
     """Say that a running app does not see the change yet."""
-    del home, name
+    from orchestrator.commands.overview import ask_agent  # noqa: PLC0415  # only for changes
+
+    if (ask_agent(home, name) or {}).get("running"):
+        output.say(f"`{name}` is running; `pinoctl restart {name}` makes it count")

@@ -38,7 +38,7 @@ def menu(*, app: str, home: Path | None, as_json: bool) -> int:
         client.close()
     if offers.error:
         output.say(
-            f"warning: the menu of `{name}` cannot be evaluated, what follows rests on its files: {output.clean(offers.error)}",
+            f"warning: the menu of `{name}` cannot be evaluated, this is from its files: {output.clean(offers.error)}",
             style="yellow",
         )
     if as_json:
@@ -58,7 +58,8 @@ def _as_json(name: str, offers: Offers) -> dict[str, Any]:
         "link": scripts.link,
     }
     return {
-        "app": name, "title": launcher.metadata.title, "description": launcher.metadata.description, "stage": scripts.stage,
+        "app": name, "title": launcher.metadata.title, "description": launcher.metadata.description,
+        "stage": scripts.stage,
         **{role: _script(script) if script else None for role, script in roles.items()},
         "variants": [_script(script) for script in scripts.variants],
         "items": [_item(item, offers) for item in launcher.menu.items], "error": offers.error or None,
@@ -76,7 +77,8 @@ def _script(script: Script) -> dict[str, Any]:
 
 
 def _item(item: MenuItem, offers: Offers) -> dict[str, Any]:
-    return {"kind": item.kind, "text": item.text, "script": item.script, "href": item.href, "args": dict(item.args), "default": item.default,
+    return {"kind": item.kind, "text": item.text, "script": item.script, "href": item.href, "args": dict(item.args),
+            "default": item.default,
             "depth": item.depth, "confirm": item.confirm, "running": item.script in offers.running}  # fmt: skip
 
 

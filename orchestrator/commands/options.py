@@ -71,7 +71,7 @@ def check_script(file: Path) -> None:
 
 def parse_args(text: str | None) -> Any:
     """Read `--args`: a JSON object (or null), UNDEFINED when the option was not given."""
-    from orchestrator.engine.values import UNDEFINED  # noqa: PLC0415
+    from orchestrator.engine.values import UNDEFINED  # noqa: PLC0415  # not needed for `--help`
 
     if text is None:
         return UNDEFINED
@@ -112,7 +112,7 @@ def parse_answers(text: str | None) -> Any:
 
 
 def given_answers(text: str | None, pairs: tuple[str, ...]) -> tuple[Any, dict[str, Any] | None]:
-    """Read `--answers` and `--answer` as an agent takes them; a key given more than once gets an array, None means none."""
+    """Read `--answers` and `--answer` as an agent takes them; repeated keys get an array, None means none."""
     document = parse_answers(text)
     found: dict[str, Any] = {}
     for pair in pairs:

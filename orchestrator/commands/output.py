@@ -60,7 +60,7 @@ def hint(text: str | None) -> None:
 
 
 def gone() -> None:
-    """Settle that the reader of our output went away: what is still buffered goes nowhere, without a complaint at the end."""
+    """Settle that the reader of our output went away: what is still buffered goes nowhere, silently."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
@@ -79,9 +79,9 @@ def unusable(error: OSError) -> PinoctlError:
     return PinoctlError(place)
 
 
-_CONTROL = {number: " " for number in (*range(32), *range(127, 160), 0x2028, 0x2029)} | dict.fromkeys(
-    (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
-)
+_BLANKED = (*range(32), *range(127, 160), 0x2028, 0x2029)
+_DROPPED = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_CONTROL: dict[int, str | None] = {**dict.fromkeys(_BLANKED, " "), **dict.fromkeys(_DROPPED)}
 
 
 def clean(text: str) -> str:

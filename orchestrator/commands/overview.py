@@ -1,4 +1,4 @@
-"""What is true of the apps of a home right now, and the index put right by it: folders, agents, and what agents left."""
+"""What is true of the apps of a home right now: folders, agents, what agents left; and the index put right by it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ class View:
         row, state = self.row, self.row.state
         return {
             "app": row.name, "state": self.state, "phase": state.phase.value, "step": state.step, "steps": state.steps,
-            "reason": state.reason or None, "url": row.url, "place": row.place, "origin": row.origin, "ref": row.ref, "path": row.path,
+            "reason": state.reason or None, "url": row.url, "place": row.place, "origin": row.origin, "ref": row.ref,
+            "path": row.path,
             "log": self.log, "pid": row.agent_pid, "since": row.agent_started,
             **{key: self.live.get(key, empty) for key, empty in _LIVE.items()},
         }  # fmt: skip

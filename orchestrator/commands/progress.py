@@ -1,4 +1,4 @@
-"""Show on stderr what an agent tells while it works: each step's name, the raw output of the app's commands, warnings."""
+"""Show on stderr what an agent tells while it works: names of steps, raw output of the app's commands, warnings."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Progress:
             self._output(message["output"])
         elif "dropped" in message:
             self.line(
-                f"{message['dropped']} pieces of output were too much for this terminal; `pinoctl logs {self._app}` has them",
+                f"{message['dropped']} pieces of output came too fast to be shown; `pinoctl logs {self._app}` has them",
                 "yellow",
             )
         else:

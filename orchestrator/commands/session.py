@@ -1,4 +1,4 @@
-"""One command's conversation with an app's agent: work asked for, progress shown, questions put to the person, Ctrl-C."""
+"""A command's conversation with an app's agent: work asked for, progress shown, questions put to the person."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from orchestrator.state.app_state import AppState, Phase
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from typing_extensions import Self
 
     from orchestrator.engine.home import Home
 
@@ -43,7 +45,7 @@ class Session:
     progress: Progress = field(init=False)
     _asking: Client | None = field(init=False, default=None)
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         self.progress = Progress(self.app, quiet=self.quiet)
         self.client = spawn(self.home, self.app)
         return self
@@ -64,7 +66,7 @@ class Session:
         return self.state().phase in {Phase.INSTALLING, Phase.STARTING}
 
     def do(self, work: Work) -> dict[str, Any]:
-        """Ask for a piece of work and show what happens until it is done; raises PinoctlError with the app's name in its hint."""
+        """Ask for a piece of work and show what happens until it is done; raises PinoctlError."""
         try:
             self._attach()
             return work(self.client, self._listen)
@@ -76,7 +78,8 @@ class Session:
         except AgentGoneError as error:
             raise PinoctlError(
                 f"the agent of `{self.app}` ended before it was done",
-                hint=f"`pinoctl up {self.app}` goes on from the last finished step, `pinoctl logs {self.app}` shows what happened",
+                hint=f"`pinoctl up {self.app}` goes on from the last finished step, "
+                f"`pinoctl logs {self.app}` shows what happened",
             ) from error
         finally:
             self.progress.fresh_line()

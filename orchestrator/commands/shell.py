@@ -67,7 +67,9 @@ def environment(home: Home, folder: Path) -> dict[str, str]:
     """Return the variables of the app's shells; what they need is set up first."""
     import asyncio  # noqa: PLC0415  # only here
 
-    from orchestrator.engine.environment import Environment, ensure_app_file, prepare_home  # noqa: PLC0415
+    # fmt: off
+    from orchestrator.engine.environment import Environment, ensure_app_file, prepare_home  # noqa: PLC0415  # as above
+    # fmt: on
     from orchestrator.engine.tools import Tools  # noqa: PLC0415
 
     process: Mapping[str, str] = dict(os.environ)
@@ -98,7 +100,8 @@ def _found(name: str, folder: Path) -> Path | None:
     if len(found) > 1:
         names = ", ".join(f"`{path.relative_to(folder)}`" for path in found[1:6])
         output.say(
-            f"`{name}` has several virtual environments: `{found[0].relative_to(folder)}` is taken, `--venv` takes {names}"
+            f"`{name}` has several virtual environments: `{found[0].relative_to(folder)}` is taken, "
+            f"`--venv` takes {names}"
         )
     return found[0] if found else None
 

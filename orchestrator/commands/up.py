@@ -88,7 +88,7 @@ def up(
     """Install an app if needed, start it and print its URL.
 
     APP is a name, a git URL (`https://github.com/owner/name`, with `@ref` for a branch, tag or commit) or a folder. The
-    app goes on running; an app that is ready is left as it is. The URL is the last line on stdout, everything else is on
+    app goes on running; an app that is ready is left as it is. The URL is the last line on stdout, all else is on
     stderr. Ctrl-C while it installs stops the installation; the next `up` goes on from the last finished step.
     """
     if fresh and from_step is not None:
@@ -179,7 +179,7 @@ def start_script(session: Session, wish: Wish) -> tuple[str | None, dict[str, An
         if offered is None and not (offers.launcher.folder / wish.script).is_file():
             raise BadInputError(
                 f"`{session.app}` has no script or menu item `{wish.script}`",
-                hint=f"`pinoctl menu {session.app}` lists what it offers now; a menu offers more once its app is installed",
+                hint=f"`pinoctl menu {session.app}` lists what it offers; menus offer more once their app is installed",
             )
         path, args = (offered.path, dict(offered.args)) if offered is not None else (wish.script, {})
     else:
@@ -219,7 +219,7 @@ def finish(session: Session, result: dict[str, Any], *, as_json: bool) -> int:
     failed, children = result.get("failed"), result.get("failed_children") or []
     if children:
         session.progress.line(
-            f"warning: completed with failed sub-script: {', '.join(f'`{output.clean(str(child))}`' for child in children)}",
+            f"warning: completed with failed sub-script: {', '.join(output.clean(str(child)) for child in children)}",
             "yellow",
         )
     if failed:
@@ -227,7 +227,8 @@ def finish(session: Session, result: dict[str, Any], *, as_json: bool) -> int:
     url = None if failed else result.get("url")
     if as_json:
         output.as_json({
-            "app": session.app, "state": render(session.state()), "url": url, "place": result.get("place", "host"), "log": result.get("log"),
+            "app": session.app, "state": render(session.state()), "url": url,
+            "place": result.get("place", "host"), "log": result.get("log"),
             "failed": failed, "failed_children": children})  # fmt: skip
     elif url:
         output.data(str(url))

@@ -110,7 +110,8 @@ class Program:
         return [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
 
     def __call__(self, *arguments, text="", cwd=None, timeout=90, **env):
-        ran = subprocess.run(self.command(*arguments), input=text.encode(), capture_output=True, cwd=cwd, timeout=timeout,
+        ran = subprocess.run(self.command(*arguments), input=text.encode(), capture_output=True,
+                             cwd=cwd, timeout=timeout,
                              env=self.environment(**env), check=False)  # fmt: skip
         return Ran(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
 

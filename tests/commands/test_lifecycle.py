@@ -65,11 +65,13 @@ def test_an_app_from_its_folder_to_its_url_and_back(pinoctl, launcher):
     assert "`whole` has no URL, because it is stopped" in closed.err
     assert "hint: start it with `pinoctl up whole`" in closed.err
 
+    assert "running" not in pinoctl("env", "whole", "A=1").err
     quiet = pinoctl("restart", "whole", "-q")
     assert quiet.status == 0
     assert quiet.err == ""
     assert served(folder, quiet.last)
 
+    assert "`pinoctl restart whole` makes it count" in pinoctl("env", "whole", "A=2").err
     gone = pinoctl("rm", "whole", "--yes")
     assert gone.status == 0
     assert (folder / "installed.txt").exists(), "a linked folder is only unlinked"

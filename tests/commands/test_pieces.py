@@ -48,8 +48,10 @@ def test_steps_are_named_and_output_is_left_as_it_is():
     shown.output("done\r\n")
     shown.event("step.end", script="app/install.js", index=1)
     shown.event("warning", text="careful\x1b[2J")
-    assert shown.text == (
-        "[install.js step 2 of 5: shell.run]\n50%\r\x1b[1m100%\n[sub/x.js step 1: log]\ndone\r\n[warning: careful [2J]\n")  # fmt: skip
+    assert shown.text.split("\n") == [
+        "[install.js step 2 of 5: shell.run]", "50%\r\x1b[1m100%", "[sub/x.js step 1: log]", "done\r", "[warning: careful [2J]",
+        "",
+    ]  # fmt: skip
 
 
 def test_quiet_shows_only_troubles():
@@ -128,8 +130,7 @@ def test_following_reads_on_and_never_twice():
 
     found = []
     with pytest.raises(KeyboardInterrupt):
-        for piece in followed(lambda offset: log_of(*parts)(offset), 0, follow=True, sleep=grow):
-            found.append(piece)  # noqa: PERF402  # what came before the interrupt counts
+        found.extend(followed(lambda offset: log_of(*parts)(offset), 0, follow=True, sleep=grow))  # noqa: PLW0108  # parts grow
     assert found == [b"one\n", b"more\n", b"more\n"]
 
 
@@ -139,7 +140,8 @@ def offers(tmp_path, *items):
 
 def test_a_script_is_found_by_its_path_or_its_label(tmp_path):
     found = offers(
-        tmp_path, {"text": "Start", "href": "start.js", "default": True}, {"text": "Low <b>VRAM</b>", "href": "start.js?mode=low"},
+        tmp_path, {"text": "Start", "href": "start.js", "default": True},
+        {"text": "Low <b>VRAM</b>", "href": "start.js?mode=low"},
         {"text": "Tool", "href": "tool.js"}, {"text": "Link", "href": "link.js"},
     )  # fmt: skip
     assert found.find("tool.js").text == "Tool"
@@ -155,7 +157,7 @@ def test_a_script_that_is_offered_twice_has_to_be_named_by_its_label(tmp_path):
         {"text": "A", "href": "get.js?x=1"},
         {"text": "B", "href": "get.js?x=2"},
     )
-    with pytest.raises(BadInputError, match="offers `get.js` in several ways"):
+    with pytest.raises(BadInputError, match="in several ways"):
         found.find("get.js")
     assert found.find("b").args == {"x": "2"}
 

@@ -1,4 +1,4 @@
-"""Questions at a terminal, Ctrl-C, two commands at once, kills at any moment, lost and broken state, readers that go away."""
+"""Questions at a terminal, Ctrl-C, two commands at once, kills, lost and broken state, readers that go away."""
 
 from __future__ import annotations
 
@@ -253,8 +253,8 @@ def test_a_reader_that_goes_away_is_no_error(pinoctl, launcher):
     )
     assert pinoctl("up", folder, "-q").status == 0
     command = " ".join(pinoctl.command("logs", "piped"))
-    ran = subprocess.run(["bash", "-c", f'{command} | head -n 1; echo "${{PIPESTATUS[0]}}"'], capture_output=True, text=True,
-                         env=pinoctl.environment(), check=False)  # fmt: skip
+    ran = subprocess.run(["bash", "-c", f'{command} | head -n 1; echo "${{PIPESTATUS[0]}}"'], capture_output=True,
+                         text=True, env=pinoctl.environment(), check=False)  # fmt: skip
     assert ran.stdout.splitlines()[-1] == "141"
     assert ran.stderr == ""
     pinoctl("down", "piped")
