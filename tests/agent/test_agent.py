@@ -7,6 +7,8 @@ import contextlib
 import json
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -15,8 +17,9 @@ from orchestrator.agent.agent import Agent
 from orchestrator.agent.client import Client, Dropped, Event, Output
 from orchestrator.agent.contracts import Plan, Target
 from orchestrator.agent.files import AgentFiles
-from orchestrator.agent.journal import read_journal
+from orchestrator.agent.journal import Journal, read_journal
 from orchestrator.agent.probe import Answer
+from orchestrator.agent.proc import boot_id, process
 from orchestrator.agent.protocol import AgentError, ProtocolError, choose_version
 from tests.agent.fakes import FakeApp, FakeEngine, FakeResult
 
@@ -357,6 +360,26 @@ async def test_what_a_killed_predecessor_left_is_corrected(running):
         status = await running.ask(lambda client: client.status())
         assert status["state"] == "failed (step 3 of 7, its installation was interrupted)"
         assert running.agent.lifecycle.desk.record.installed == "x.js"
+
+
+async def test_what_a_killed_predecessor_left_running_is_killed(running):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)  # noqa: ASYNC220  # it does not block
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)  # noqa: ASYNC220  # it does not block
+    try:
+        journal = Journal(running.files.journal)
+        for pid, late in ((child.pid, 0), (other.pid, 1)):
+            journal.write("shell.start", {"id": str(pid), "pid": pid, "started": process(pid).started + late, "boot": boot_id()})
+        journal.close()
+        async with running.serving():
+            assert child.wait(5) == -9
+            assert other.poll() is None
+        events = [entry for entry in read_journal(running.files.journal) if entry["kind"] in {"leftovers", "shell.end"}]
+        assert events[0]["pids"] == [child.pid]
+        assert [entry["id"] for entry in events[1:]] == [str(child.pid), str(other.pid)]
+    finally:
+        for each in (child, other):
+            each.kill()
+            each.wait()
 
 
 async def test_output_from_threads_arrives_in_order(running):

@@ -272,3 +272,36 @@ def test_a_server_in_the_foreground_is_found_by_its_port(home):
         assert client.stop()["state"] == "stopped"
     with pytest.raises(OSError):
         get(result["url"])
+
+
+@pytest.mark.slow
+def test_a_failed_update_brings_back_what_worked(home):
+    broken = [{"method": "fs.write", "params": {"path": "srv.py", "text": "broken"}}, {"method": "shell.run", "params": {"message": "echo Error: conflict"}}]
+    an_app(home, update_js=f"module.exports = {json.dumps({'run': broken})}")
+    (home.app("app") / "installed").touch()
+    with spawn(home, "app") as client:
+        assert client.up()["state"] == "ready"
+        result = client.update()
+        assert result["state"] == "ready"
+        assert result["failed"]["step"] == 2
+        assert get(result["url"]) == 200
+    assert (home.app("app") / "srv.py").read_text() == SERVER
+    assert "restored" in [entry["kind"] for entry in read_journal(AgentFiles(home, "app").journal)]
+
+
+@pytest.mark.slow
+def test_required_variables_are_asked_for_stored_and_kept_secret(home):
+    start = START.replace("daemon: true,", 'daemon: true, env: [{key: "APP_TOKEN", title: "A token"}],')
+    start = start.replace("python3 -u", "echo the token is $APP_TOKEN && python3 -u")
+    an_app(home, start_js=start)
+    (home.app("app") / "installed").touch()
+    with spawn(home, "app") as client:
+        failed = client.up()
+        assert "`APP_TOKEN` (A token)" in failed["state"]
+        assert failed["failed"]["hint"]
+        assert client.up(pairs={"APP_TOKEN": "t0p-s3cret"})["state"] == "ready"
+    files = AgentFiles(home, "app")
+    assert "APP_TOKEN=t0p-s3cret" in (home.app("app") / "ENVIRONMENT").read_text()
+    everything = "".join(path.read_text() for path in files.folder.iterdir())
+    assert "t0p-s3cret" not in everything
+    assert "the token is ••••••" in everything
