@@ -27,6 +27,8 @@ _WORDS = frozenset(
         "cookie",
     }
 )
+# Every shell has these: the folder that it is in, and the one before.
+_FOLDERS = frozenset({"PWD", "OLDPWD"})
 _ENDINGS = (
     "token",
     "secret",
@@ -48,6 +50,8 @@ def is_secret(name: str, type: str | None = None) -> bool:  # noqa: A002  # the 
     """
     if isinstance(type, str) and type.lower() == "password":
         return True
+    if name in _FOLDERS:
+        return False
     words = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name).lower()
     return any(word in _WORDS or word.endswith(_ENDINGS) for word in re.split(r"[^a-z0-9]+", words))
 

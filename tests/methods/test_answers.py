@@ -195,6 +195,9 @@ async def test_file_pickers(tmp_path: Path) -> None:
         ("model", False),
         ("", False),
         ("monkey", False),
+        ("PWD", False),
+        ("OLDPWD", False),
+        ("DB_PWD", True),
     ],
 )
 def test_secret_names(name: str, expected: bool) -> None:  # noqa: FBT001  # a case of the table
