@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003  # click reads the annotation's name in nothing, but options are built from it
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -11,7 +10,11 @@ from orchestrator.commands import output
 from orchestrator.commands.options import home_of, home_option, json_option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from orchestrator.commands.overview import View
+
+WIDEST: Final = 60
 
 
 @click.command()
@@ -46,12 +49,17 @@ def _row(view: View) -> list[str]:
     cpu, memory, gpu = usage.get("cpu"), usage.get("memory"), usage.get("gpu_memory")
     return [
         view.row.name,
-        output.clean(view.state),
+        shortened(output.clean(view.state)),
         view.row.url or "-",
         f"{cpu:.0f} %" if cpu is not None else "-",
         size(memory),
         size(gpu),
     ]
+
+
+def shortened(text: str) -> str:
+    """Cut a state that would push the table off the screen; `--json` has it whole."""
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
 
 
 def size(count: float | None) -> str:

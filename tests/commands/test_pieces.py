@@ -13,7 +13,7 @@ from orchestrator.commands.offers import Offers
 from orchestrator.commands.overview import state_of
 from orchestrator.commands.progress import Progress
 from orchestrator.commands.shell import command_line, environments
-from orchestrator.commands.status import size
+from orchestrator.commands.status import WIDEST, shortened, size
 from orchestrator.engine.errors import BadInputError
 from orchestrator.launcher.launcher import read_launcher
 from orchestrator.state.app_state import render
@@ -195,6 +195,12 @@ def test_sizes_are_for_people():
         "3.2 GB",
         "5.0 TB",
     ]
+
+
+def test_a_long_state_is_cut_in_the_table():
+    assert shortened("failed (step 3, " + "x" * 99 + ")").endswith("xx…")
+    assert len(shortened("x" * 99)) == WIDEST
+    assert shortened("x" * WIDEST) == "x" * WIDEST
 
 
 def test_states_are_read_with_nothing_taken_for_granted():
