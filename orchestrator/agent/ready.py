@@ -20,6 +20,7 @@ _RANK = {DECLARED: 0, ANNOUNCED: 1, PRINTED: 2, PORT: 2}
 TICK = 0.1
 PORTS_EVERY = 0.5
 SLOWEST = 1.0
+TLS_AFTER = 2
 LONGEST_LINE = 8192
 SETTLED = 3.0
 PRINTING = 300.0
@@ -198,7 +199,7 @@ class Readiness:
             candidate.task = None
             if candidate.answer is not None and candidate.answer.ready:
                 self._news = self.clock()
-            elif candidate.answer is None and candidate.source == PORT and candidate.tries == 2:  # noqa: PLR2004
+            elif candidate.answer is None and candidate.source == PORT and candidate.tries == TLS_AFTER:
                 self._add(candidate.url.replace("http:", "https:", 1), PORT)  # it speaks something else: TLS, perhaps
         if candidate.task is None and not (candidate.answer and candidate.answer.ready):
             if self.clock() < candidate.next_try:

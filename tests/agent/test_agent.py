@@ -108,7 +108,15 @@ async def test_up_streams_events_and_output_and_ends_with_the_url(running):
     heard = []
     async with running.serving():
         result = await running.ask(lambda client: client.up(listen=heard.append))
-        assert result == {"app": "app", "state": "ready", "url": URL, "failed": None, "failed_children": [], "place": "host", "log": str(running.files.terminal)}
+        assert result == {
+            "app": "app",
+            "state": "ready",
+            "url": URL,
+            "failed": None,
+            "failed_children": [],
+            "place": "host",
+            "log": str(running.files.terminal),
+        }
         status = await running.ask(lambda client: client.status())
         assert (status["state"], status["url"], status["running"]) == ("ready", URL, ["app/start.js"])
     kinds = [message.kind for message in heard if isinstance(message, Event)]
@@ -139,7 +147,9 @@ async def test_follow_gives_history_and_then_what_happens(running):
         end, texts = await running.ask(watch)
         assert end == len("before\r\n")
         assert [(message.text, message.offset) for message in texts] == [("before\r\n", 8), ("after\r\n", 15)]
-        tail = await running.ask(lambda client: (client.follow(-7, live=False), [message.text for message in client.messages(timeout=0.1)]))
+        tail = await running.ask(
+            lambda client: (client.follow(-7, live=False), [message.text for message in client.messages(timeout=0.1)])
+        )
         assert tail == (15, ["after\r\n"])
 
 
@@ -175,7 +185,9 @@ async def test_questions_go_to_clients_that_can_answer(running):
         result = await running.ask(work)
     assert result["state"] == "ready"
     assert seen == {"name": "Ada", "hf_token": "hf_abcdef"}
-    everything = running.files.journal.read_text() + running.files.terminal.read_text() + running.files.state.read_text()
+    everything = (
+        running.files.journal.read_text() + running.files.terminal.read_text() + running.files.state.read_text()
+    )
     assert "hf_abcdef" not in everything
     assert "token is ••••••" in everything
 
@@ -235,11 +247,27 @@ async def test_an_idle_agent_ends(running):
     assert list(read_journal(running.files.journal))[-1]["reason"] == "idle"
 
 
-@pytest.mark.parametrize("garbage", [
-    b"\n\n\n", b"not json\n", b"[1,2]\n", b'{"op":5}\n', b'{"id":[],"op":"nothing"}\n', b"\xff\xfe\x00\n", b'{"op":"up","timeout":"x"}\n',
-    b'{"op":"keys"}\n', b'{"op":"resize","cols":-1,"rows":true}\n', b'{"op":"run"}\n', b'{"op":"answer","question":1,"values":2}\n',
-    b'{"op":"follow","offset":"x"}\n', b'{"op":"hello","versions":"1"}\n', b"[" * 100_000 + b"\n", b'{"op":"run","script":"../x.js"}\n', b'{"op":"stop"}',
-])
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\n\n\n",
+        b"not json\n",
+        b"[1,2]\n",
+        b'{"op":5}\n',
+        b'{"id":[],"op":"nothing"}\n',
+        b"\xff\xfe\x00\n",
+        b'{"op":"up","timeout":"x"}\n',
+        b'{"op":"keys"}\n',
+        b'{"op":"resize","cols":-1,"rows":true}\n',
+        b'{"op":"run"}\n',
+        b'{"op":"answer","question":1,"values":2}\n',
+        b'{"op":"follow","offset":"x"}\n',
+        b'{"op":"hello","versions":"1"}\n',
+        b"[" * 100_000 + b"\n",
+        b'{"op":"run","script":"../x.js"}\n',
+        b'{"op":"stop"}',
+    ],
+)
 async def test_garbage_never_kills_the_agent(running, garbage):
     async with running.serving():
         reader, writer = await running.raw()
@@ -368,7 +396,9 @@ async def test_what_a_killed_predecessor_left_running_is_killed(running):
     try:
         journal = Journal(running.files.journal)
         for pid, late in ((child.pid, 0), (other.pid, 1)):
-            journal.write("shell.start", {"id": str(pid), "pid": pid, "started": process(pid).started + late, "boot": boot_id()})
+            journal.write(
+                "shell.start", {"id": str(pid), "pid": pid, "started": process(pid).started + late, "boot": boot_id()}
+            )
         journal.close()
         async with running.serving():
             assert child.wait(5) == -9

@@ -20,12 +20,16 @@ ROOT = Path(__file__).parents[2]
 def test_events_are_lines_with_time_and_kind(tmp_path):
     journal = Journal(tmp_path / "logs" / "journal.jsonl", now=lambda: 12.34567)
     journal.write("step.start", {"script": "app/start.js", "index": 0})
-    assert (tmp_path / "logs" / "journal.jsonl").read_text() == '{"t":12.346,"kind":"step.start","script":"app/start.js","index":0}\n'
+    assert (
+        tmp_path / "logs" / "journal.jsonl"
+    ).read_text() == '{"t":12.346,"kind":"step.start","script":"app/start.js","index":0}\n'
     assert (tmp_path / "logs" / "journal.jsonl").stat().st_mode & 0o777 == 0o600
     journal.close()
 
 
-@pytest.mark.parametrize("torn", ['{"t":1,"kind":"st', '{"t":1,"kind":"x"}\n[1]\n"text"\n{"kind":5}\n\xff\xfe', "\0\0\0"])
+@pytest.mark.parametrize(
+    "torn", ['{"t":1,"kind":"st', '{"t":1,"kind":"x"}\n[1]\n"text"\n{"kind":5}\n\xff\xfe', "\0\0\0"]
+)
 def test_a_torn_last_line_is_left_out_and_swallows_nothing(tmp_path, torn):
     path = tmp_path / "journal.jsonl"
     path.write_text(torn, encoding="latin-1")
@@ -77,7 +81,9 @@ def test_what_json_cannot_say_becomes_text(tmp_path):
 
 def test_secrets_stay_out_of_values_and_of_named_keys(tmp_path):
     journal = Journal(tmp_path / "journal.jsonl", redactor=Redactor(["hunter22"]))
-    journal.write("run.start", {"answers": {"HF_TOKEN": "abcdef", "key": "x", "note": "it is hunter22!"}, "list": ["hunter22"]})
+    journal.write(
+        "run.start", {"answers": {"HF_TOKEN": "abcdef", "key": "x", "note": "it is hunter22!"}, "list": ["hunter22"]}
+    )
     journal.close()
     text = (tmp_path / "journal.jsonl").read_text()
     assert "hunter22" not in text
@@ -95,7 +101,9 @@ def test_a_secret_cut_in_two_is_blanked_in_a_stream():
 
 def test_only_what_looks_like_a_secret_is_learnt_from_a_name():
     redactor = Redactor()
-    redactor.add_named({"USE_TOKEN": "true", "SSL_KEY": "/etc/key.pem", "HF_TOKEN": "hf_abc", "MAX_TOKENS": "100000", "API_KEY": None})
+    redactor.add_named(
+        {"USE_TOKEN": "true", "SSL_KEY": "/etc/key.pem", "HF_TOKEN": "hf_abc", "MAX_TOKENS": "100000", "API_KEY": None}
+    )
     assert redactor.text("true /etc/key.pem hf_abc 100000") == f"true /etc/key.pem {MASK} 100000"
 
 
@@ -137,7 +145,9 @@ def test_last_lines_are_what_a_person_sees(tmp_path):
 
 
 def test_the_documentation_lists_every_kind_and_key():
-    text = (ROOT / "docs" / "journal.md").read_text().partition("## What the engine does")[2].partition("## The socket")[0]
+    text = (
+        (ROOT / "docs" / "journal.md").read_text().partition("## What the engine does")[2].partition("## The socket")[0]
+    )
     rows = {match[1]: match[2] for match in re.finditer(r"^\| `([a-z.]+)` \|([^|]*)\|", text, re.MULTILINE)}
     for kind, keys in kinds.KINDS.items():
         assert kind in rows, f"docs/journal.md does not list `{kind}`"

@@ -26,7 +26,9 @@ class Bench:
     def __init__(self, tmp_path, *plans, record=None):
         self.time = FakeTime()
         self.folder = tmp_path / "app"
-        self.install, self.start, self.update = (Target(str(self.folder / f"{name}.js")) for name in ("install", "start", "update"))
+        self.install, self.start, self.update = (
+            Target(str(self.folder / f"{name}.js")) for name in ("install", "start", "update")
+        )
         self.app = FakeApp(self.folder, *(plans or (self.plan("start"),)))
         self.engine = FakeEngine()
         self.told: list[tuple[str, dict]] = []
@@ -34,9 +36,16 @@ class Bench:
         self.answers = {URL: Answer(200, page=True)}
         self.positions = PositionStore(tmp_path / "position.json", clock=self.time.clock)
         self.record = record or Record()
-        desk = Desk(self.app, self.record, lambda kind, data: self.told.append((kind, dict(data))), lambda record: self.stored.append(str(record.condition)),
-                    lambda: ["last line"])
-        serving = Serving(desk, readiness=self.readiness, probe=self.probe, clock=self.time.clock, sleep=self.time.sleep)
+        desk = Desk(
+            self.app,
+            self.record,
+            lambda kind, data: self.told.append((kind, dict(data))),
+            lambda record: self.stored.append(str(record.condition)),
+            lambda: ["last line"],
+        )
+        serving = Serving(
+            desk, readiness=self.readiness, probe=self.probe, clock=self.time.clock, sleep=self.time.sleep
+        )
         self.life = Lifecycle(desk, Installing(desk, self.positions), serving, open_engine=self.open)
         self.engine.scripts[self.install.path] = self.ends()
         self.engine.scripts[self.start.path] = self.serves()
@@ -52,8 +61,15 @@ class Bench:
         return self.answers.get(url)
 
     def readiness(self, options, name):
-        return Readiness(probe=self.probe, ports=list, clock=self.time.clock, sleep=self.time.sleep, name=name,
-                         timeout=options.timeout or 100, strict=True)
+        return Readiness(
+            probe=self.probe,
+            ports=list,
+            clock=self.time.clock,
+            sleep=self.time.sleep,
+            name=name,
+            timeout=options.timeout or 100,
+            strict=True,
+        )
 
     def event(self, kind, **data):
         self.life.event(kind, data)
@@ -142,7 +158,14 @@ async def test_a_failed_install_says_where_and_is_gone_on_with(tmp_path):
     bench.engine.scripts[bench.install.path] = failing
     outcome = await bench.life.up(UpOptions())
     assert outcome["state"] == "failed (step 3, no space left)"
-    assert outcome["failed"] == {"script": "app/install.js", "step": 3, "method": "shell.run", "reason": "no space left", "hint": "free some", "lines": ["last line"]}
+    assert outcome["failed"] == {
+        "script": "app/install.js",
+        "step": 3,
+        "method": "shell.run",
+        "reason": "no space left",
+        "hint": "free some",
+        "lines": ["last line"],
+    }
     assert "installing (step 3 of 7)" in bench.stored
     assert bench.started() == ["install.js"]
 
@@ -229,7 +252,9 @@ async def test_no_start_script_is_a_clear_failure(tmp_path):
 
 
 async def test_a_start_script_that_fails_fails_at_once(bench):
-    bench.engine.scripts[bench.start.path] = bench.ends(status="error", error="it printed `error:`", step=0, method="shell.run")
+    bench.engine.scripts[bench.start.path] = bench.ends(
+        status="error", error="it printed `error:`", step=0, method="shell.run"
+    )
     outcome = await bench.life.up(UpOptions())
     assert outcome["failed"]["step"] == 1
     assert outcome["state"] == "failed (step 1, it printed `error:`)"
@@ -245,7 +270,9 @@ async def test_a_start_script_that_ends_leaves_no_server(bench):
 async def test_a_server_that_dies_at_once_is_reported_with_its_status(bench):
     async def script(_engine, _payload):
         bench.event("shell.start", id="s1", script="app/start.js", pid=1)
-        asyncio.get_running_loop().call_later(0, lambda: bench.event("shell.end", id="s1", script="app/start.js", status=3, detached=True))
+        asyncio.get_running_loop().call_later(
+            0, lambda: bench.event("shell.end", id="s1", script="app/start.js", status=3, detached=True)
+        )
         return FakeResult(daemon=True)
 
     bench.engine.scripts[bench.start.path] = script
@@ -272,7 +299,9 @@ async def test_a_dead_server_is_started_again_and_gets_ready(bench):
     bench.event("shell.end", id="s1", script="app/start.js", status=137, detached=True)
     await bench.settle()
     assert bench.life.condition == Condition("ready", url=URL)
-    assert bench.of("restart") == [{"attempt": 1, "delay": 1.0, "reason": "a server of `app/start.js` ended with status 137"}]
+    assert bench.of("restart") == [
+        {"attempt": 1, "delay": 1.0, "reason": "a server of `app/start.js` ended with status 137"}
+    ]
     assert bench.kinds()[-1] == "ready"
     assert bench.of("lost")[0]["lines"] == ["last line"]
 
@@ -302,7 +331,9 @@ async def test_restarts_back_off_and_end_with_a_reason(bench):
         if bench.life.condition.word == "failed":
             break
     assert [data["delay"] for data in bench.of("restart")] == [1.0, 2.0, 4.0, 8.0, 16.0]
-    assert str(bench.life.condition).startswith("failed (gave up after 5 restarts, the last time because no answer after")
+    assert str(bench.life.condition).startswith(
+        "failed (gave up after 5 restarts, the last time because no answer after"
+    )
     assert bench.of("given.up")[0]["attempts"] == 5
     assert bench.engine.runs == {}
 
@@ -398,8 +429,16 @@ async def test_running_the_start_script_is_an_up_and_others_just_run(bench):
     assert (await bench.life.run(bench.start))["state"] == "ready"
     other = Target(str(bench.folder / "job.js"), {"a": "1"})
     bench.engine.scripts[other.path] = bench.ends(result={"x": 1}, failed_children=["app/x.js"])
-    assert await bench.life.run(other) == {"status": "end", "daemon": False, "error": None, "hint": None, "step": None, "method": None,
-                                           "failed_children": ["app/x.js"], "result": {"x": 1}}
+    assert await bench.life.run(other) == {
+        "status": "end",
+        "daemon": False,
+        "error": None,
+        "hint": None,
+        "step": None,
+        "method": None,
+        "failed_children": ["app/x.js"],
+        "result": {"x": 1},
+    }
     assert bench.engine.started[-1] == (other.path, {"a": "1"})
 
 

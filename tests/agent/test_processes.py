@@ -94,20 +94,25 @@ def test_recorded_shells_are_those_of_this_boot_that_did_not_end():
     assert recorded_shells(events, "now") == {"c": Recorded(3, 12)}
 
 
-@pytest.mark.parametrize(("processes", "found"), [
-    ([one(50, started=100), one(51, 50, session=51), one(52, 51, session=52)], [50, 51, 52]),
-    ([one(50, started=101), one(51, 50, session=50)], []),
-    ([one(51, 1, session=50, started=150), one(52, 51, session=52)], [51, 52]),
-    ([one(51, 1, session=50, started=99)], []),
-    ([], []),
-])
+@pytest.mark.parametrize(
+    ("processes", "found"),
+    [
+        ([one(50, started=100), one(51, 50, session=51), one(52, 51, session=52)], [50, 51, 52]),
+        ([one(50, started=101), one(51, 50, session=50)], []),
+        ([one(51, 1, session=50, started=150), one(52, 51, session=52)], [51, 52]),
+        ([one(51, 1, session=50, started=99)], []),
+        ([], []),
+    ],
+)
 def test_leftovers_are_verified_by_start_time(processes, found):
     shells = [Recorded(50, 100)]
     assert sorted(each.pid for each in find_leftovers(shells, table(*processes), belongs=lambda _one: True)) == found
 
 
 def test_members_of_a_dead_shells_session_must_belong_to_the_home(tmp_path):
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env={**os.environ, "PINOKIO_HOME": str(tmp_path)})
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)"], env={**os.environ, "PINOKIO_HOME": str(tmp_path)}
+    )
     try:
         real = proc.process(child.pid)
         deadline = time.monotonic() + 5
@@ -122,8 +127,18 @@ def test_members_of_a_dead_shells_session_must_belong_to_the_home(tmp_path):
 
 
 def test_usage_counts_the_app_and_not_our_helpers():
-    now, tables = [100.0], [table(one(10, 1), one(11, 10, session=10, memory=7), one(20, 10, session=20, memory=7), one(21, 20, session=21, cpu=1.0, memory=5),
-                                  one(22, 21, session=21, cpu=0.5, memory=6))]
+    now, tables = (
+        [100.0],
+        [
+            table(
+                one(10, 1),
+                one(11, 10, session=10, memory=7),
+                one(20, 10, session=20, memory=7),
+                one(21, 20, session=21, cpu=1.0, memory=5),
+                one(22, 21, session=21, cpu=0.5, memory=6),
+            )
+        ],
+    )
     asked = []
 
     def ports(pids):
@@ -133,7 +148,12 @@ def test_usage_counts_the_app_and_not_our_helpers():
     watch = Watch(root=10, table=lambda: tables[0], ports=ports, gpu=lambda _pids: (50.0, 9), clock=lambda: now[0])
     watch.sample()
     now[0] += 2
-    tables[0] = table(one(10, 1), one(20, 10, session=20), one(21, 20, session=21, cpu=2.0, memory=5), one(23, 21, session=21, cpu=1.0, memory=1))
+    tables[0] = table(
+        one(10, 1),
+        one(20, 10, session=20),
+        one(21, 20, session=21, cpu=2.0, memory=5),
+        one(23, 21, session=21, cpu=1.0, memory=1),
+    )
     usage = watch.sample()
     assert (usage.cpu, usage.memory, usage.processes, usage.gpu, usage.gpu_memory) == (100.0, 6, 2, 50.0, 9)
     assert asked == [[21, 22], [21, 23]]

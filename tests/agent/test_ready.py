@@ -25,7 +25,14 @@ class World:
         self.ports: list[Listening] = []
         self.probed: list[str] = []
         self.events: list[tuple[float, object]] = []
-        self.ready = Readiness(probe=self.probe, ports=lambda: list(self.ports), clock=self.time.clock, sleep=self.sleep, here=lambda _host: False, **keywords)
+        self.ready = Readiness(
+            probe=self.probe,
+            ports=lambda: list(self.ports),
+            clock=self.time.clock,
+            sleep=self.sleep,
+            here=lambda _host: False,
+            **keywords,
+        )
 
     async def probe(self, url):
         self.probed.append(url)
@@ -77,7 +84,9 @@ async def test_printed_pages_beat_printed_apis_and_the_last_page_wins():
     world = World()
     world.answers = {"http://127.0.0.1:1/": PAGE, "http://127.0.0.1:2/": PAGE, "http://127.0.0.1:3/": API}
     for number in (1, 2, 3):
-        world.at(number / 10, lambda number=number: world.ready.output(f"Server running at http://127.0.0.1:{number}/\n"))
+        world.at(
+            number / 10, lambda number=number: world.ready.output(f"Server running at http://127.0.0.1:{number}/\n")
+        )
     assert (await world.wait())[:2] == ("http://127.0.0.1:2/", "announced")
 
 
@@ -95,7 +104,9 @@ async def test_a_new_port_that_answers_is_found_without_any_output():
     world.answers = {"http://127.0.0.1:5432/": PAGE, "http://[::1]:9000/": API, "https://127.0.0.1:9443/": PAGE}
     fresh = World()
     assert fresh.probed == []
-    world.ready = Readiness(probe=world.probe, ports=lambda: list(world.ports), clock=world.time.clock, sleep=world.sleep)
+    world.ready = Readiness(
+        probe=world.probe, ports=lambda: list(world.ports), clock=world.time.clock, sleep=world.sleep
+    )
     world.at(1, lambda: world.ports.append(Listening(2, "::", 9000)))
     world.at(1, lambda: world.ports.append(Listening(2, "0.0.0.0", 9443)))
     url, source, _ = await world.wait()
@@ -171,16 +182,19 @@ async def serve(answer, *, context=None):
     return server, server.sockets[0].getsockname()[1]
 
 
-@pytest.mark.parametrize(("answer", "expected"), [
-    (b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<html>", Answer(200, page=True)),
-    (b"HTTP/1.0 404 Not Found\r\ncontent-type: application/json\r\n\r\n{}", Answer(404, page=False)),
-    (b"HTTP/1.1 302 Found\r\nLocation: /login\r\n\r\n", Answer(302, page=True)),
-    (b"HTTP/1.1 503 Busy\r\n\r\n", Answer(503, page=False)),
-    (b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 100_000 + b"\r\n\r\n", Answer(200, page=False)),
-    (b"-ERR unknown command 'GET'\r\n\r\n", None),
-    (b"", None),
-    (b"HTTP/1.1 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.", Answer(400, page=False)),
-])
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<html>", Answer(200, page=True)),
+        (b"HTTP/1.0 404 Not Found\r\ncontent-type: application/json\r\n\r\n{}", Answer(404, page=False)),
+        (b"HTTP/1.1 302 Found\r\nLocation: /login\r\n\r\n", Answer(302, page=True)),
+        (b"HTTP/1.1 503 Busy\r\n\r\n", Answer(503, page=False)),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 100_000 + b"\r\n\r\n", Answer(200, page=False)),
+        (b"-ERR unknown command 'GET'\r\n\r\n", None),
+        (b"", None),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.", Answer(400, page=False)),
+    ],
+)
 async def test_the_probe_reads_what_a_server_answers(answer, expected):
     server, port = await serve(answer)
     async with server:
@@ -212,8 +226,26 @@ async def test_the_probe_gives_up_on_silence_and_on_nobody():
 @pytest.fixture
 def certificate(tmp_path):
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    made = subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "1", "-subj", "/CN=x"],
-                          check=False, capture_output=True)
+    made = subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            key,
+            "-out",
+            certificate,
+            "-days",
+            "1",
+            "-subj",
+            "/CN=x",
+        ],
+        check=False,
+        capture_output=True,
+    )
     if made.returncode:
         pytest.skip("no openssl to make a certificate")
     return certificate, key

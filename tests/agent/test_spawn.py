@@ -49,7 +49,9 @@ module.exports = {daemon: true, run: [
 
 
 def an_app(home: Home, **files: str) -> None:
-    write_app(home.app("app"), **{"pinokio_js": MENU, "install_js": INSTALL, "start_js": START, "srv_py": SERVER, **files})
+    write_app(
+        home.app("app"), **{"pinokio_js": MENU, "install_js": INSTALL, "start_js": START, "srv_py": SERVER, **files}
+    )
 
 
 def get(url: str) -> int:
@@ -58,7 +60,9 @@ def get(url: str) -> int:
 
 
 def server_pid(home: Home) -> int:
-    return next(pid for pid in processes_of(home.root) if b"srv.py" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
+    return next(
+        pid for pid in processes_of(home.root) if b"srv.py" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    )
 
 
 # the process
@@ -114,7 +118,9 @@ def test_sigterm_is_down(home):
 
 def test_a_second_agent_process_gives_way(home):
     with spawn(home, "app"):
-        again = subprocess.run([*command(home, "app", python=sys.executable, ready=-1)[:-1]], check=False, capture_output=True, timeout=30)
+        again = subprocess.run(
+            [*command(home, "app", python=sys.executable, ready=-1)[:-1]], check=False, capture_output=True, timeout=30
+        )
         assert again.returncode == 3
         assert len(processes_of(home.root)) == 1
 
@@ -176,13 +182,18 @@ def test_the_whole_life_of_an_app(home):
         assert result["failed"] is None
         assert result["state"] == "ready"
         assert get(result["url"]) == 200
-        assert [message.data["word"] for message in heard if isinstance(message, Event) and message.kind == "state"][-1] == "ready"
+        assert [message.data["word"] for message in heard if isinstance(message, Event) and message.kind == "state"][
+            -1
+        ] == "ready"
         status = client.status()
         assert status["running"] == ["app/start.js"]
         assert [port["port"] for port in status["ports"]] == [int(result["url"].rpartition(":")[2].strip("/"))]
         agent = client.about["pid"]
         table = processes()
-        whole = [table[agent].memory, *(one.memory for one in descendants(agent, table) if one.parent == agent and "node" in one.name)]
+        whole = [
+            table[agent].memory,
+            *(one.memory for one in descendants(agent, table) if one.parent == agent and "node" in one.name),
+        ]
         assert whole[0] < 60_000_000
 
         os.kill(server_pid(home), signal.SIGKILL)
@@ -202,7 +213,11 @@ def test_the_whole_life_of_an_app(home):
         assert get(result["url"]) == 200
         assert client.down() == {"app": "app", "state": "stopped"}
     wait_until(lambda: not processes_of(home.root))
-    installs = [entry for entry in read_journal(AgentFiles(home, "app").journal) if entry["kind"] == "run.start" and entry["script"] == "app/install.js"]
+    installs = [
+        entry
+        for entry in read_journal(AgentFiles(home, "app").journal)
+        if entry["kind"] == "run.start" and entry["script"] == "app/install.js"
+    ]
     assert len(installs) == 1
 
 
@@ -248,7 +263,11 @@ def test_an_install_killed_half_way_goes_on_from_its_last_finished_step(home):
 
 @pytest.mark.slow
 def test_a_server_that_dies_at_once_fails_with_its_last_lines(home):
-    an_app(home, installed_="yes", srv_py="import sys\nprint('http://127.0.0.1:9', flush=True)\nprint('no model here', flush=True)\nsys.exit(7)\n")
+    an_app(
+        home,
+        installed_="yes",
+        srv_py="import sys\nprint('http://127.0.0.1:9', flush=True)\nprint('no model here', flush=True)\nsys.exit(7)\n",
+    )
     (home.app("app") / "installed").touch()
     with spawn(home, "app") as client:
         result = client.up()
@@ -267,7 +286,9 @@ def test_a_server_in_the_foreground_is_found_by_its_port(home):
         result = client.up()
         assert result["state"] == "ready"
         assert get(result["url"]) == 200
-        sources = [entry["source"] for entry in read_journal(AgentFiles(home, "app").journal) if entry["kind"] == "ready"]
+        sources = [
+            entry["source"] for entry in read_journal(AgentFiles(home, "app").journal) if entry["kind"] == "ready"
+        ]
         assert sources == ["port"]
         assert client.stop()["state"] == "stopped"
     with pytest.raises(OSError):
@@ -276,7 +297,10 @@ def test_a_server_in_the_foreground_is_found_by_its_port(home):
 
 @pytest.mark.slow
 def test_a_failed_update_brings_back_what_worked(home):
-    broken = [{"method": "fs.write", "params": {"path": "srv.py", "text": "broken"}}, {"method": "shell.run", "params": {"message": "echo Error: conflict"}}]
+    broken = [
+        {"method": "fs.write", "params": {"path": "srv.py", "text": "broken"}},
+        {"method": "shell.run", "params": {"message": "echo Error: conflict"}},
+    ]
     an_app(home, update_js=f"module.exports = {json.dumps({'run': broken})}")
     (home.app("app") / "installed").touch()
     with spawn(home, "app") as client:
