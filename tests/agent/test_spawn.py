@@ -42,7 +42,8 @@ module.exports = {title: "An app", menu: async (kernel, info) => {
 INSTALL = 'module.exports = {run: [{method: "fs.write", params: {path: "installed", text: "yes"}}]}'
 START = """
 module.exports = {daemon: true, run: [
-  {method: "shell.run", params: {message: "python3 -u srv.py {{port}}", on: [{event: "/http:\\\\/\\\\/[0-9.:]+/", done: true}]}},
+  {method: "shell.run", params: {message: "python3 -u srv.py {{port}}",
+    on: [{event: "/http:\\\\/\\\\/[0-9.:]+/", done: true}]}},
   {method: "local.set", params: {url: "{{input.event[0]}}"}},
 ]}
 """
