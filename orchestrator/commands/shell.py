@@ -67,10 +67,12 @@ def environment(home: Home, folder: Path) -> dict[str, str]:
     """Return the variables of the app's shells; what they need is set up first."""
     import asyncio  # noqa: PLC0415  # only here
 
-    # fmt: off
-    from orchestrator.engine.environment import Environment, ensure_app_file, prepare_home  # noqa: PLC0415  # as above
-    # fmt: on
-    from orchestrator.engine.tools import Tools  # noqa: PLC0415
+    from orchestrator.engine.environment import (  # noqa: PLC0415  # only here
+        Environment,
+        ensure_app_file,
+        prepare_home,
+    )
+    from orchestrator.engine.tools import Tools  # noqa: PLC0415  # only here
 
     process: Mapping[str, str] = dict(os.environ)
     for warning in prepare_home(home, process):

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 import cli
 from orchestrator.commands.session import advice
+from tests.commands.conftest import agents
 
 ROOT = Path(__file__).parents[2]
 
@@ -200,7 +201,11 @@ def small_disk(tmp_path):
     ).returncode:
         pytest.skip("a small file system cannot be mounted here")
     yield folder
+    (folder / "fill").unlink(missing_ok=True)
+    ended = cli.invoke(["down", "--all", "--home", str(folder / "home")])
     subprocess.run(["umount", "-l", folder], check=True)
+    assert ended == 0
+    assert agents(folder / "home") == []
 
 
 def test_a_full_disk(small_disk, tmp_path, capfd):

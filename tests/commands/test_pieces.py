@@ -49,7 +49,8 @@ def test_steps_are_named_and_output_is_left_as_it_is():
     shown.event("step.end", script="app/install.js", index=1)
     shown.event("warning", text="careful\x1b[2J")
     assert shown.text.split("\n") == [
-        "[install.js step 2 of 5: shell.run]", "50%\r\x1b[1m100%", "[sub/x.js step 1: log]", "done\r", "[warning: careful [2J]",
+        "[install.js step 2 of 5: shell.run]", "50%\r\x1b[1m100%", "[sub/x.js step 1: log]", "done\r",
+        "[warning: careful [2J]",
         "",
     ]  # fmt: skip
 
