@@ -64,7 +64,6 @@ class Engine:
         self._queues: dict[str, asyncio.Semaphore] = {}
         self._later: dict[str, asyncio.Task[RunResult]] = {}
         self._sent_env: dict[Path | None, dict[str, str]] = {}
-        self._confined: Sidecar | None = None
 
     @classmethod
     async def open(cls, home: Home, *, sink: Sink, answers: Answers, profile: HardwareProfile | None = None,
@@ -179,15 +178,17 @@ class Engine:
         return self._later.get(path)
 
     async def run_ended(self, run: Run, result: RunResult) -> None:
-        """Settle a run whose steps are over: a daemon lives on, everything else is stopped (11.3)."""
+        """Settle a run whose steps are over: a daemon lives on, everything else is stopped (11.3).
+
+        Whatever comes of a step while its script is being stopped counts no more; `stop` settles the run.
+        """
+        if run.stopped.is_set():
+            return
         if result.status == "end" and run.daemon:
             self._ready.add(run.path)
             self.sidecar.set_state(run.path, running=True, ready=True)
             self.positions.ended(run.path)
             self._ended_event(run, result)
-        elif result.status == "stopped":
-            self._settle(run, result)
-            return
         else:
             if result.status == "end":
                 self._ready.add(run.path)
@@ -205,15 +206,18 @@ class Engine:
             return False
         run.stopped.set()
         result = because or RunResult("stopped", daemon=run.daemon)
-        await self._on_stop(run)
-        await self.shells.kill_group(run.key)
-        self._forget(run)
-        await self._close_run(run)
-        cancelled = run.cancel()
-        if cancelled:
-            await asyncio.wait(cancelled)
-        self._ended_event(run, result)
-        self._settle(run, result)
+        try:
+            await self._on_stop(run)
+            await self.shells.kill_group(run.key)
+            self._forget(run)
+            await self._close_run(run)
+            cancelled = run.cancel()
+            if cancelled:
+                await asyncio.wait(cancelled)
+            self._ended_event(run, result)
+        finally:
+            self._forget(run)
+            self._settle(run, result)
         return True
 
     def serves(self, run: Run) -> bool:
@@ -297,12 +301,14 @@ class Engine:
 
     async def menu(self, app: Path) -> Menu:
         """Evaluate an app's menu in a confined sidecar, with what runs at present (3.1)."""
-        if self._confined is None or not self._confined.alive:
-            self._confined = await Sidecar.start(SidecarConfig.confined_for(str(self.home.root), self.profile))
-        self._confined.set_env(str(app), self.environment.template(app / "script"))
         state = MenuState(running=dict.fromkeys(self.runs, True), ready=set(self._ready),
                           local={path: await self.local(path) for path in self.runs}, global_={})
-        return await self._confined.menu(str(app), state=state)
+        confined = await Sidecar.start(SidecarConfig.confined_for(str(self.home.root), self.profile))
+        try:
+            confined.set_env(str(app), self.environment.template(app / "script"))
+            return await confined.menu(str(app), state=state)
+        finally:
+            await confined.close()  # a menu is rare, and a second Node would stay as large as the engine
 
     def queue_of(self, rendered: Rendered) -> tuple[str, asyncio.Semaphore]:
         """Return the queue that steps of this method share, with its name; the first one decides how many run at a time (5.7)."""
@@ -329,5 +335,3 @@ class Engine:
                 break  # somebody else is stopping them
         await self.shells.close()
         await self.sidecar.close()
-        if self._confined is not None:
-            await self._confined.close()
