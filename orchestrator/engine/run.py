@@ -262,12 +262,12 @@ class Run:
     async def _call(self, run_id: str, call: Call, rendered: Rendered, function: Method | None) -> Any:
         if function is not None:
             return await function(call)
-        if rendered.method in IGNORED:
+        if isinstance(rendered.method, str) and rendered.method in IGNORED:
             self.event("warning", {"text": f"`{rendered.method}` does nothing here, as in the desktop engine"})
             return UNDEFINED
         outcome = await self.engine.sidecar.call(run_id, call.index, cwd=self.cwd, input=call.input)
-        if outcome.next is not UNDEFINED:
-            call.next = outcome.next
+        if outcome.redirected:
+            call.next = None if outcome.next is UNDEFINED else outcome.next
         return outcome.value
 
     def _function(self, rendered: Rendered) -> Method | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 from orchestrator.engine.errors import PinoctlError, ScriptError
@@ -86,11 +87,13 @@ class Matching:
         self._timer: asyncio.TimerHandle | None = None
         self._flushes: set[asyncio.Task[None]] = set()
         self._open = False
+        self._begin: Callable[[], Awaitable[Any]] | None = None
         self.decided: asyncio.Future[Outcome] = self._loop.create_future()
 
     async def open(self, handlers: Sequence[Any], *, interactive: bool, banner: str) -> None:
         """Begin; raise ScriptError when the handlers are no handlers."""
-        await self._matcher.match_open(self._key, handlers, interactive=interactive, banner=banner)
+        self._begin = partial(self._matcher.match_open, self._key, handlers, interactive=interactive, banner=banner)
+        await self._begin()
         self._open = True
 
     async def feed(self, text: str) -> None:
@@ -119,8 +122,18 @@ class Matching:
 
     async def end(self, text: str) -> Outcome:
         """Return the final outcome: the last capture, and the errors in the final text (8.8)."""
-        outcome: Outcome = await self._matcher.match_end(self._key, text)
+        outcome: Outcome = await self._again(self._matcher.match_end, text)
         return outcome
+
+    async def _again(self, ask: Callable[[str, str], Awaitable[Any]], text: str) -> Any:
+        """Ask the matcher; begin anew, without what was matched before, when it was killed meanwhile."""
+        try:
+            return await ask(self._key, text)
+        except PinoctlError:
+            if self._begin is None:
+                raise
+            await self._begin()
+            return await ask(self._key, text)
 
     def close(self) -> None:
         """Forget this shell's matching."""
@@ -134,7 +147,7 @@ class Matching:
             if not self._open or self.decided.done():
                 return
             try:
-                outcome: Outcome = await self._matcher.match_feed(self._key, text)
+                outcome: Outcome = await self._again(self._matcher.match_feed, text)
             except PinoctlError as error:
                 if not self.decided.done():
                     self.decided.set_exception(error)
