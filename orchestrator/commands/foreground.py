@@ -7,10 +7,9 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.commands import output
 from orchestrator.commands.options import parse_answers
@@ -18,11 +17,15 @@ from orchestrator.engine.answers import Answers
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.errors import BadInputError, LoadError, PinoctlError, ScriptError
 from orchestrator.engine.hardware import HardwareProfile, load
-from orchestrator.engine.home import Home
-from orchestrator.engine.javascript import NodeProcess
 from orchestrator.engine.run import RunResult
 from orchestrator.engine.trace import Trace
 from orchestrator.engine.values import UNDEFINED, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.engine.home import Home
+    from orchestrator.engine.javascript import NodeProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +41,37 @@ class Job:
     stay: bool
 
     @classmethod
-    def prepare(cls, file: Path, *, payload: Any, answers: str | None, answer: tuple[str, ...], home: Home,
-                hardware: Path | None, trace: Path | None, stay: bool) -> Job:
-        """Check the input and put the script's app in its place; raise BadInputError when something is wrong with it."""
+    def prepare(
+        cls,
+        file: Path,
+        *,
+        payload: Any,
+        answers: str | None,
+        answer: tuple[str, ...],
+        home: Home,
+        hardware: Path | None,
+        trace: Path | None,
+        stay: bool,
+    ) -> Job:
+        """Check the input and put the script's app in its place; raise BadInputError for what is wrong with it."""
         given = parse_answers(answers)
         profile = load(hardware) if hardware else None
-        if trace is not None and (trace.is_dir() or not os.access(trace if trace.exists() else trace.absolute().parent, os.W_OK)):
-            raise BadInputError(f"the trace `{trace}` cannot be written", hint="name a file in a folder that exists and that you can write to")
-        return cls(linked(file, home), home, payload, Answers.from_options(answer, given, client=_asker()), profile, trace, stay)
+        if trace is not None and (
+            trace.is_dir() or not os.access(trace if trace.exists() else trace.absolute().parent, os.W_OK)
+        ):
+            raise BadInputError(
+                f"the trace `{trace}` cannot be written",
+                hint="name a file in a folder that exists and that you can write to",
+            )
+        return cls(
+            linked(file, home),
+            home,
+            payload,
+            Answers.from_options(answer, given, client=_asker()),
+            profile,
+            trace,
+            stay,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +90,22 @@ class Outcome:
 
     @property
     def exit_status(self) -> int:
-        """Return 0 for an end, 1 for anything else, 128 and the signal's number for an interruption, as shells have it."""
+        """Return 0 for an end, 1 for a failure, 128 and the signal's number for an interruption, as shells do."""
         if self.signal is not None:
             return 128 + self.signal
         return 0 if self.status == "end" else 1
 
     def to_json(self) -> dict[str, Any]:
         """Return what `--json` prints."""
-        return {"status": self.status, "daemon": self.daemon, "result": encode(self.result), "error": self.error,
-                "step": self.step, "method": self.method, "failed_children": list(self.failed_children)}
+        return {
+            "status": self.status,
+            "daemon": self.daemon,
+            "result": encode(self.result),
+            "error": self.error,
+            "step": self.step,
+            "method": self.method,
+            "failed_children": list(self.failed_children),
+        }
 
     def to_error(self) -> PinoctlError:
         """Return the error that people see."""
@@ -90,7 +123,7 @@ class TerminalSink:
         elif kind in {"notify", "open"}:
             output.say(f"{kind}: {data.get('text') or data.get('url')}", style="blue")
 
-    def output(self, script: str, raw: str) -> None:
+    def output(self, script: str, raw: str) -> None:  # noqa: ARG002  # a terminal shows all scripts alike
         """Pass the terminal's text on."""
         output.raw(raw)
 
@@ -113,10 +146,14 @@ def linked(file: Path, home: Home) -> str:
             link.unlink(missing_ok=True)
             link.symlink_to(folder, target_is_directory=True)
         elif link.resolve() != folder.resolve():
-            raise BadInputError(f"`{link}` is already another app, so `{folder}` cannot be linked there",
-                                hint="rename the folder, or use another `--home`")
+            raise BadInputError(
+                f"`{link}` is already another app, so `{folder}` cannot be linked there",
+                hint="rename the folder, or use another `--home`",
+            )
     except OSError as error:
-        raise BadInputError(f"`{link}` cannot be made: {error.strerror}", hint="give a home that you can write to with `--home`") from error
+        raise BadInputError(
+            f"`{link}` cannot be made: {error.strerror}", hint="give a home that you can write to with `--home`"
+        ) from error
     return str(link / path.name)
 
 
@@ -124,6 +161,7 @@ def _asker() -> Any:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
     from orchestrator.commands.ask import ask  # noqa: PLC0415  # only where there is a person
+
     return ask
 
 
@@ -152,8 +190,16 @@ async def run_script(job: Job, *, node: NodeProcess | None = None) -> Outcome:
             engine.trace.write(job.trace, status=status, daemon=result.daemon, result=result.result, local=local)
     if interruption.number is not None and not (job.stay and status == "end"):
         return Outcome("stopped", result.daemon, error="interrupted", signal=interruption.number)
-    return Outcome("error" if status == "load-error" else status, result.daemon, result.result, result.error, result.hint, result.step,
-                   result.method, tuple(result.failed_children))
+    return Outcome(
+        "error" if status == "load-error" else status,
+        result.daemon,
+        result.result,
+        result.error,
+        result.hint,
+        result.step,
+        result.method,
+        tuple(result.failed_children),
+    )
 
 
 @dataclass(slots=True)

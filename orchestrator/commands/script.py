@@ -21,15 +21,34 @@ def script() -> None:
 
 @script.command("run")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--args", "arguments", metavar="JSON", help="What the script gets as `args` and first `input`: an object.")
+@click.option(
+    "--args", "arguments", metavar="JSON", help="What the script gets as `args` and first `input`: an object."
+)
 @answer_options
 @home_option
-@click.option("--hardware", type=click.Path(path_type=Path), metavar="FILE", help="Take the machine's facts from a file instead of detecting them.")
-@click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write what every step did, as JSON lines.")
+@click.option(
+    "--hardware",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Take the machine's facts from a file instead of detecting them.",
+)
+@click.option(
+    "--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write what every step did, as JSON lines."
+)
 @click.option("--stay", is_flag=True, help="Keep a daemon running until interrupted.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one line of JSON on stdout.")
-def run(*, file: Path, arguments: str | None, answers: str | None, answer: tuple[str, ...], home: Path | None, hardware: Path | None,
-        trace: Path | None, stay: bool, as_json: bool) -> int:
+def run(
+    *,
+    file: Path,
+    arguments: str | None,
+    answers: str | None,
+    answer: tuple[str, ...],
+    home: Path | None,
+    hardware: Path | None,
+    trace: Path | None,
+    stay: bool,
+    as_json: bool,
+) -> int:
     """Run one script in the foreground and exit when it has ended.
 
     The script's app is the folder it is in; outside the home it is linked as `<HOME>/api/<folder name>`. A daemon is
@@ -47,7 +66,9 @@ def run(*, file: Path, arguments: str | None, answers: str | None, answer: tuple
         from orchestrator.commands import output  # noqa: PLC0415
         from orchestrator.commands.foreground import Job, run_script  # noqa: PLC0415
 
-        job = Job.prepare(file, payload=payload, answers=answers, answer=answer, home=where, hardware=hardware, trace=trace, stay=stay)
+        job = Job.prepare(
+            file, payload=payload, answers=answers, answer=answer, home=where, hardware=hardware, trace=trace, stay=stay
+        )
         outcome: Outcome = asyncio.run(run_script(job, node=node))
     finally:
         node.kill()

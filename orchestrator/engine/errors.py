@@ -54,8 +54,12 @@ class MissingAnswersError(ScriptError):
     """
 
     def __init__(self, missing: dict[str, str], *, where: str) -> None:
-        listing = ", ".join(f"`{key}` ({title})" if title and title != key else f"`{key}`" for key, title in missing.items())
+        listing = ", ".join(
+            f"`{key}` ({title})" if title and title != key else f"`{key}`" for key, title in missing.items()
+        )
         example = next(iter(missing), "key")
-        super().__init__(f"{where} needs answers that were not given: {listing}",
-                         hint=f"give them with `--answer {example}=VALUE` or `--answers FILE`")
+        super().__init__(
+            f"{where} needs answers that were not given: {listing}",
+            hint=f"give them with `--answer {example}=VALUE` or `--answers FILE`",
+        )
         self.missing = missing

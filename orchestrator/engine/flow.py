@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.errors import ScriptError
 from orchestrator.engine.values import UNDEFINED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,8 @@ def _whole(value: Any) -> int | None:
 def resolve_next(value: Any, *, ids: Sequence[str | None], steps: int) -> Following | None:
     """Turn a step's `next` into the step it names, None to end the run.
 
-    A string names the first step with that id, or holds a number (section 15: numbers in strings are coerced). What names
-    no step is an error, where the desktop ends silently.
+    A string names the first step with that id, or holds a number (section 15: numbers in strings are coerced). What
+    names no step is an error, where the desktop ends silently.
     """
     if value is None or value is UNDEFINED:
         return None
@@ -50,8 +52,9 @@ def resolve_next(value: Any, *, ids: Sequence[str | None], steps: int) -> Follow
     index_or_none = _whole(value)
     if index_or_none is None:
         known = ", ".join(f"`{known_id}`" for known_id in ids if known_id) or "none has an id"
-        raise ScriptError(f"`next` is {value!r}, which is neither a step's id nor a number",
-                          hint=f"ids in this script: {known}")
+        raise ScriptError(
+            f"`next` is {value!r}, which is neither a step's id nor a number", hint=f"ids in this script: {known}"
+        )
     if not 0 <= index_or_none < steps:
         raise ScriptError(f"`next` is {value!r}, but the script has steps 0 to {steps - 1}")
     return Following(index_or_none, value if isinstance(value, str) else index_or_none)

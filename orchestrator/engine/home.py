@@ -76,7 +76,7 @@ class Home:
         return self.api / relative.parts[0] if relative.parts else None
 
     def app_root(self, path: str | os.PathLike[str]) -> Path | None:
-        """Return the folder that holds an app's ENVIRONMENT and logs: `<app>/pinokio` if there is one, else the app (spec 1.2)."""
+        """Return the folder of an app's ENVIRONMENT: `<app>/pinokio` if there is one, else the app (spec 1.2)."""
         app = self.app_of(path)
         if app is None:
             return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.call import METHODS, Call
@@ -11,6 +10,8 @@ from orchestrator.engine.errors import ScriptError
 from orchestrator.engine.values import UNDEFINED, to_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orchestrator.engine.engine import Engine
     from orchestrator.engine.run import Run
 
@@ -33,7 +34,11 @@ class KernelCalls:
         engine = self.engine
         if op == "port":
             wanted = payload.get("port")
-            return engine.ports.is_free(_number("port", wanted, 65535)) if wanted not in (None, UNDEFINED) else engine.ports.next_free()
+            return (
+                engine.ports.is_free(_number("port", wanted, 65535))
+                if wanted not in (None, UNDEFINED)
+                else engine.ports.next_free()
+            )
         if op == "ports":
             wanted = payload.get("count")
             return engine.ports.take(_number("ports", 1 if wanted in (None, UNDEFINED) else wanted, 1000))
@@ -46,7 +51,9 @@ class KernelCalls:
     async def _method(self, op: str, payload: Mapping[str, Any]) -> Any:
         run = self._run(str(payload.get("run", "")))
         if run is None:
-            raise ScriptError(f"`kernel.{op}` can only be used while a script runs", hint="menus must not start commands")
+            raise ScriptError(
+                f"`kernel.{op}` can only be used while a script runs", hint="menus must not start commands"
+            )
         params = payload.get("params")
         call = Call(engine=self.engine, run=run, method=op, params=params)
         return await asyncio.shield(asyncio.ensure_future(METHODS[call.method](call)))
@@ -57,7 +64,12 @@ class KernelCalls:
 
 
 def _number(name: str, value: Any, most: int) -> int:
-    """Return a whole number that a launcher gave to `kernel.port` or `kernel.ports`; raise ScriptError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)) or not to_text(value).strip().isdecimal() or float(value) > most:
+    """Return a whole number that a launcher gave to `kernel.port(s)`; raise ScriptError for anything else."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float, str))
+        or not to_text(value).strip().isdecimal()
+        or float(value) > most
+    ):
         raise ScriptError(f"`kernel.{name}` needs a whole number up to {most}, got {to_text(value)}")
     return int(value)

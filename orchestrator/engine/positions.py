@@ -16,7 +16,7 @@ Checkpoint = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Say where a run goes on: the step to do next, its `input`, the `local` variables then, and which children failed."""
+    """Say where a run goes on: the next step, its `input`, the `local` variables then, and which children failed."""
 
     next: int
     input: Any
@@ -66,8 +66,12 @@ class Positions:
         if self.checkpoint is None or holds_live_values(reached.input) or holds_live_values(reached.local):
             return
         known = self.current.get(path)
-        saved = {"next": reached.next, "input": encode(reached.input), "local": encode({} if reached.local is UNDEFINED else reached.local),
-                 "digest": known["digest"] if known else digest(path, payload)}
+        saved = {
+            "next": reached.next,
+            "input": encode(reached.input),
+            "local": encode({} if reached.local is UNDEFINED else reached.local),
+            "digest": known["digest"] if known else digest(path, payload),
+        }
         if parent is not None:
             saved["parent"] = parent
         if reached.failed:
@@ -85,7 +89,11 @@ class Positions:
 
     @staticmethod
     def _drop_below(store: dict[str, Any], path: str) -> None:
-        below = [child for child, saved in store.items() if isinstance(saved, Mapping) and saved.get("parent") == path and child != path]
+        below = [
+            child
+            for child, saved in store.items()
+            if isinstance(saved, Mapping) and saved.get("parent") == path and child != path
+        ]
         for child in below:
             if store.pop(child, None) is not None:
                 Positions._drop_below(store, child)

@@ -7,11 +7,15 @@ import configparser
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.engine.errors import ScriptError
-from orchestrator.engine.home import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from orchestrator.engine.home import Home
 
 
 def folder_name(url: str) -> str:
@@ -23,7 +27,10 @@ def split_git_uri(uri: str) -> tuple[str, str]:
     """Split a URI into the repository's URL, which ends with `.git`, and the path inside it."""
     found = re.match(r"(https?://.+?\.git)(?:/(.*))?$", uri)
     if found is None:
-        raise ScriptError(f"`{uri}` does not name a git repository", hint="a git repository's URI must end with `.git`, as in `https://HOST/OWNER/NAME.git`")
+        raise ScriptError(
+            f"`{uri}` does not name a git repository",
+            hint="a git repository's URI must end with `.git`, as in `https://HOST/OWNER/NAME.git`",
+        )
     return found.group(1), found.group(2) or ""
 
 
@@ -45,7 +52,7 @@ class Repositories:
         self._seen: tuple[int, dict[str, str]] | None = None
 
     def folders(self) -> dict[str, str]:
-        """Return the folders of `<HOME>/api` by their remote URL, in listing order; read again when the folder changed."""
+        """Return the folders of `<HOME>/api` by remote URL, in listing order; read again when the folder changed."""
         try:
             stamp = self._home.api.stat().st_mtime_ns
         except OSError:
@@ -59,12 +66,22 @@ class Repositories:
             self._seen = (stamp, found)
         return self._seen[1]
 
-    async def fetch(self, uri: str, *, branch: str | None, commit: str | None, pull: bool,
-                    output: Callable[[str], None], env: Mapping[str, str]) -> Path:
+    async def fetch(
+        self,
+        uri: str,
+        *,
+        branch: str | None,
+        commit: str | None,
+        pull: bool,
+        output: Callable[[str], None],
+        env: Mapping[str, str],
+    ) -> Path:
         """Clone the repository of a git URI unless it is there, then switch and pull as asked; return its folder."""
         url, _ = split_git_uri(uri)
         wanted = url.removesuffix(".git")
-        known = next((Path(path) for remote, path in self.folders().items() if remote.removesuffix(".git") == wanted), None)
+        known = next(
+            (Path(path) for remote, path in self.folders().items() if remote.removesuffix(".git") == wanted), None
+        )
         folder = known or self._home.api / folder_name(url)
         if known is None:
             await self._clone(url, folder, output, env)
@@ -92,8 +109,14 @@ class Repositories:
 
 async def _git(folder: Path, arguments: list[str], output: Callable[[str], None], env: Mapping[str, str]) -> None:
     process = await asyncio.create_subprocess_exec(
-        "git", *arguments, cwd=folder, env={**env, "GIT_TERMINAL_PROMPT": "0"},
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+        "git",
+        *arguments,
+        cwd=folder,
+        env={**env, "GIT_TERMINAL_PROMPT": "0"},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
     assert process.stdout is not None  # noqa: S101  # asked for above
     tail = ""
     try:
@@ -107,4 +130,5 @@ async def _git(folder: Path, arguments: list[str], output: Callable[[str], None]
         await process.wait()
         raise
     if status != 0:
-        raise ScriptError(f"`git {arguments[0]}` failed with exit status {status}: {tail.strip().splitlines()[-1] if tail.strip() else 'no output'}")
+        said = tail.strip().splitlines()[-1] if tail.strip() else "no output"
+        raise ScriptError(f"`git {arguments[0]}` failed with exit status {status}: {said}")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.values import UNDEFINED, Opaque, encode
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def _visible(value: Any) -> Any:
@@ -16,15 +18,18 @@ def _visible(value: Any) -> Any:
 
     def strip(item: Any) -> Any:
         if isinstance(item, dict):
-            return {key: strip(part) for key, part in item.items()
-                    if not (key == "handle" and ("$function" in item or "$opaque" in item or "$error" in item))}
+            return {
+                key: strip(part)
+                for key, part in item.items()
+                if not (key == "handle" and ("$function" in item or "$opaque" in item or "$error" in item))
+            }
         return [strip(part) for part in item] if isinstance(item, list) else item
 
     return strip(encoded)
 
 
 def _arrays(item: Any) -> Any:
-    """Reduce matches to plain arrays: rendering copies the arrays in params, and only their elements survive that (6.1)."""
+    """Reduce matches to plain arrays: rendering copies the arrays in params, and only elements survive that (6.1)."""
     if isinstance(item, dict):
         return _arrays(item["$match"]) if "$match" in item else {key: _arrays(part) for key, part in item.items()}
     return [_arrays(part) for part in item] if isinstance(item, list) else item
@@ -53,14 +58,23 @@ class Trace:
     def reached(self, script: str, index: Any, method: Any, params: Any, *, executed: bool) -> Row:
         """Add a row for a step; `params` of a step without any are null."""
         shown = _visible(method) if isinstance(method, Opaque) else method
-        row = Row({"script": script, "index": index, "executed": executed, "method": shown,
-                   "params": None if params is UNDEFINED else _arrays(_visible(params))})
+        row = Row(
+            {
+                "script": script,
+                "index": index,
+                "executed": executed,
+                "method": shown,
+                "params": None if params is UNDEFINED else _arrays(_visible(params)),
+            }
+        )
         self.rows.append(row)
         return row
 
     def lines(self, closing: dict[str, Any]) -> list[str]:
         """Return all rows and the closing line as JSON texts."""
-        return [json.dumps(row.data, ensure_ascii=False) for row in self.rows] + [json.dumps(closing, ensure_ascii=False)]
+        return [json.dumps(row.data, ensure_ascii=False) for row in self.rows] + [
+            json.dumps(closing, ensure_ascii=False)
+        ]
 
     def write(self, path: Path, *, status: str, daemon: bool, result: Any, local: Any) -> None:
         """Write the trace; `status` is `end`, `error`, `stopped`, `step-limit` or `load-error`."""

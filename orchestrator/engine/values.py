@@ -13,13 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from typing_extensions import Self
+
 
 class Undefined:
     """Be JavaScript's `undefined`: falsy, and one single object."""
 
     _instance: Undefined | None = None
 
-    def __new__(cls) -> Undefined:
+    def __new__(cls) -> Self:
+        """Return the one object."""
         if cls._instance is None:
             cls._instance = super().__new__(cls)
         return cls._instance
@@ -55,7 +58,7 @@ class Opaque:
     handle: str | None = None
 
 
-def encode(value: Any) -> Any:
+def encode(value: Any) -> Any:  # noqa: PLR0911  # one return per kind of value
     """Turn a Python value into JSON that the sidecar, the journal and traces read."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -64,8 +67,12 @@ def encode(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray)):
         return {"$buffer": base64.b64encode(value).decode("ascii")}
     if isinstance(value, Match):
-        return {"$match": [encode(item) for item in value.items], "index": value.index,
-                "groups": encode(dict(value.groups)) if value.groups is not None else None, "input": value.input}
+        return {
+            "$match": [encode(item) for item in value.items],
+            "index": value.index,
+            "groups": encode(dict(value.groups)) if value.groups is not None else None,
+            "input": value.input,
+        }
     if isinstance(value, Opaque):
         return {**value.encoded, **({"handle": value.handle} if value.handle else {})}
     if isinstance(value, Mapping):
@@ -75,7 +82,7 @@ def encode(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} has no JavaScript counterpart")
 
 
-def decode(value: Any) -> Any:
+def decode(value: Any) -> Any:  # noqa: PLR0911  # as above
     """Turn JSON from the sidecar into Python values; the inverse of `encode`."""
     if isinstance(value, list):
         return [decode(item) for item in value]
@@ -90,8 +97,12 @@ def decode(value: Any) -> Any:
             return {key: decode(item) for key, item in value.items()}
     if isinstance(value.get("$match"), list):
         groups = value.get("groups")
-        return Match(tuple(decode(item) for item in value["$match"]), int(value.get("index") or 0),
-                     decode(groups) if isinstance(groups, dict) else None, str(value.get("input") or ""))
+        return Match(
+            tuple(decode(item) for item in value["$match"]),
+            int(value.get("index") or 0),
+            decode(groups) if isinstance(groups, dict) else None,
+            str(value.get("input") or ""),
+        )
     if "$function" in value or "$error" in value or "$opaque" in value:
         return Opaque({key: item for key, item in value.items() if key != "handle"}, value.get("handle"))
     return {key: decode(item) for key, item in value.items()}
@@ -106,7 +117,7 @@ def truthy(value: Any) -> bool:
     return bool(value)
 
 
-def to_text(value: Any) -> str:
+def to_text(value: Any) -> str:  # noqa: PLR0911  # as above
     """Convert a value to text as JavaScript's `String(value)` does (spec 6.1, rule 4)."""
     if value is None:
         return "null"

@@ -22,7 +22,9 @@ async def jump(call: Call) -> Any:
     elif "id" in params and call.run.opened is not None:
         found = find_last(params["id"], call.run.opened.ids)
         if found is None:
-            call.warn(f"`{call.method}` names step `{to_text(params['id'])}`, which does not exist: going on with the next step")
+            call.warn(
+                f"`{call.method}` names step `{to_text(params['id'])}`, which does not exist: the next step follows"
+            )
         else:
             call.next = found
     given = params.get("params", UNDEFINED)

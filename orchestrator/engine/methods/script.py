@@ -30,8 +30,13 @@ async def _fetched(call: Call, params: dict[str, Any]) -> str:
     uri = _uri(call, params)
     if uri.startswith("http"):
         await call.engine.repositories.fetch(
-            uri, branch=_option(call, params, "branch"), commit=_option(call, params, "hash"), pull=bool(params.get("pull")),
-            output=call.run.output, env=await call.engine.shell_environment(call.run))
+            uri,
+            branch=_option(call, params, "branch"),
+            commit=_option(call, params, "hash"),
+            pull=bool(params.get("pull")),
+            output=call.run.output,
+            env=await call.engine.shell_environment(call.run),
+        )
     return call.engine.resolve(uri, call.cwd)
 
 
