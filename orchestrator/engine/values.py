@@ -13,15 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from typing_extensions import Self
-
 
 class Undefined:
     """Be JavaScript's `undefined`: falsy, and one single object."""
 
     _instance: Undefined | None = None
 
-    def __new__(cls) -> Self:
+    def __new__(cls) -> Undefined:  # noqa: PYI034  # there is no subclass, and `Self` is not in Python 3.10
         """Return the one object."""
         if cls._instance is None:
             cls._instance = super().__new__(cls)
