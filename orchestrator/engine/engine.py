@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine import methods as _methods  # noqa: F401  # registers every method
-from orchestrator.engine import ports
 from orchestrator.engine.answers import Answers
 from orchestrator.engine.call import METHODS, Call
 from orchestrator.engine.environment import Environment, prepare_home
@@ -21,6 +20,7 @@ from orchestrator.engine.events import Sink
 from orchestrator.engine.javascript import Menu, MenuState, NodeProcess, Sidecar, SidecarConfig
 from orchestrator.engine.kernel_calls import KernelCalls
 from orchestrator.engine.paths import resolve
+from orchestrator.engine.ports import Claims
 from orchestrator.engine.positions import Checkpoint, Position, Positions
 from orchestrator.engine.repositories import Repositories
 from orchestrator.engine.run import Run, RunResult
@@ -53,7 +53,7 @@ class Engine:
         self.sleep = sleep
         self.clock = clock
         self.trace: Trace | None = None
-        self.ports = ports
+        self.ports = Claims()
         self.positions = Positions()
         self.repositories = Repositories(home)
         self.tools = Tools(home, self.base_env, visible_devices=self.base_env.get("CUDA_VISIBLE_DEVICES"))
@@ -195,6 +195,8 @@ class Engine:
                 self._ended_position(run, result)
             await self.stop(run.path, because=result)
         self._settle(run, result)
+        if all(other.finished.done() for other in self.runs.values()):
+            self.ports.release()
 
     async def stop(self, path: str, *, because: RunResult | None = None) -> bool:
         """Stop a script: `on.stop`, then its shells with all they started, its variables, its place among the running.

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
+import os
 import socket
+import stat
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.engine.errors import PinoctlError
@@ -65,3 +71,59 @@ def take(count: int, start: int = FIRST, end: int = LAST, *, skip: Container[int
     for _ in range(count):
         ports.append(next_free(ports[-1] + 1 if ports else start, end, skip=skip))
     return ports
+
+
+class Claims:
+    """Give one engine its free ports, without those that another engine of this machine has given out just now.
+
+    Between the moment when a script learns its port and the moment when its server listens, seconds may pass; two apps
+    that start together would get the same one. Inside one engine nothing is kept apart, as on the desktop (spec 5.8). A
+    claim is a lock on a file of the port's name in a folder that all engines of a user share; it ends with the process.
+    Where there can be no such folder, nothing is claimed.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder or Path(tempfile.gettempdir()) / f"pinoctl-ports-{os.getuid()}"
+        self._held: dict[int, int] = {}
+
+    def is_free(self, port: int) -> bool:
+        """Tell whether nothing listens on a port."""
+        return is_free(port)
+
+    def next_free(self, start: int = FIRST, end: int = LAST) -> int:
+        """Return the first free port from `start` on that no other engine has claimed, and claim it."""
+        return next_free(start, end, skip=self)
+
+    def take(self, count: int) -> list[int]:
+        """Return `count` different free ports, ascending, all claimed."""
+        return take(count, skip=self)
+
+    def release(self) -> None:
+        """Give up every claim: the servers that were to get these ports listen by now, or never will."""
+        held, self._held = self._held, {}
+        for lock in held.values():
+            os.close(lock)
+
+    def __contains__(self, port: object) -> bool:
+        """Tell whether another engine has claimed a port; if none has, a free one is this engine's now."""
+        if not isinstance(port, int) or port in self._held or not is_free(port):
+            return False
+        with contextlib.suppress(OSError):
+            lock = self._open(port)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+                return True
+            except OSError:
+                os.close(lock)
+                raise
+            self._held[port] = lock
+        return False
+
+    def _open(self, port: int) -> int:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        found = self._folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():  # in a folder that others may write to
+            raise PermissionError(f"`{self._folder}` is somebody else's")
+        return os.open(self._folder / str(port), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -87,3 +89,49 @@ def test_asking_is_quick():
     for _ in range(rounds):
         ports.is_free(42003)
     assert (time.perf_counter() - start) / rounds < 0.002
+
+
+def test_two_engines_get_different_ports_until_one_lets_go(tmp_path, listen):
+    one, other = ports.Claims(tmp_path / "claims"), ports.Claims(tmp_path / "claims")
+    first = one.next_free(51000)
+    assert one.next_free(51000) == first, "one engine gives the same port until something listens on it"
+    second = other.next_free(51000)
+    assert second > first
+    listen("127.0.0.1", first)
+    third = one.next_free(51000)
+    assert third > second
+    one.release()
+    assert other.next_free(51000) == second
+    assert other.take(2)[0] != first
+    other.release()
+
+
+def test_a_claim_ends_with_its_process(tmp_path):
+    folder = tmp_path / "claims"
+    code = """if True:
+        import sys, pathlib
+        from orchestrator.engine.ports import Claims
+        claims = Claims(pathlib.Path(sys.argv[1]))
+        print(claims.next_free(52000), flush=True)
+        input()
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    taken = int(child.stdout.readline())
+    assert ports.Claims(folder).next_free(52000) > taken
+    child.kill()
+    child.communicate()
+    assert ports.Claims(folder).next_free(52000) == taken
+
+
+@pytest.mark.parametrize("obstacle", ["file", "link"])
+def test_without_a_folder_of_ones_own_nothing_is_claimed(tmp_path, obstacle):
+    folder = tmp_path / "claims"
+    if obstacle == "file":
+        folder.write_text("")
+    else:
+        folder.symlink_to(tmp_path)
+    assert ports.Claims(folder).next_free(53000) == ports.Claims(folder).next_free(53000)
+    assert list(tmp_path.iterdir()) == [folder]
