@@ -23,6 +23,7 @@ SLOWEST = 1.0
 TLS_AFTER = 2
 LONGEST_LINE = 8192
 SETTLED = 3.0
+FRESH = 1.0  # how old in seconds an answer may be when it decides
 PRINTING = 300.0
 LONGEST = 4.0
 
@@ -48,6 +49,8 @@ class Candidate:
     number: int
     answer: Answer | None = None
     task: asyncio.Task[Answer | None] | None = None
+    answered: float = 0.0
+    again: bool = False
     tries: int = 0
     next_try: float = 0.0
 
@@ -155,7 +158,9 @@ class Readiness:
         answered = [one for one in self.known.values() if one.answer is not None and one.answer.ready]
         best = min(answered, key=lambda one: one.rank, default=None)
         if best is not None and (best.source == DECLARED or self._nothing_better(best)):
-            return Ready(best.url, best.source)
+            if self.clock() - best.answered <= FRESH:
+                return Ready(best.url, best.source)
+            best.answer, best.again, best.next_try = None, True, 0.0  # while others were awaited, it may have gone
         if best is None and self._ended and not self.known and not self.alive():
             return Ready(self.opened, "none")  # a daemon without servers, 3.5 step 6
         return None
@@ -198,7 +203,9 @@ class Readiness:
             candidate.answer = None if candidate.task.cancelled() else candidate.task.result()
             candidate.task = None
             if candidate.answer is not None and candidate.answer.ready:
-                self._news = self.clock()
+                candidate.answered = self.clock()
+                if not candidate.again:
+                    self._news = candidate.answered
             elif candidate.answer is None and candidate.source == PORT and candidate.tries == TLS_AFTER:
                 self._add(candidate.url.replace("http:", "https:", 1), PORT)  # it speaks something else: TLS, perhaps
         if candidate.task is None and not (candidate.answer and candidate.answer.ready):

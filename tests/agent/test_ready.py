@@ -114,6 +114,22 @@ async def test_a_new_port_that_answers_is_found_without_any_output():
     assert "http://127.0.0.1:5432/" not in world.probed
 
 
+async def test_a_server_that_went_away_while_others_were_awaited_is_not_ready():
+    world = World(timeout=20, strict=True)
+    world.answers = {"http://127.0.0.1:1/": PAGE}
+    world.at(0.1, lambda: world.ready.output("see http://127.0.0.1:1/\n"))
+    world.at(1.5, world.answers.clear)
+    with pytest.raises(NotReadyError, match="tried"):
+        await world.ready.wait()
+
+    world = World()
+    world.answers = {"http://127.0.0.1:1/": PAGE}
+    world.at(0.1, lambda: world.ready.output("see http://127.0.0.1:1/\n"))
+    url, source, seconds = await world.wait()
+    assert (url, source) == ("http://127.0.0.1:1/", "printed")
+    assert 3 <= seconds < 4, "asked again at the end, and not waited for again"
+
+
 async def test_answers_of_500_and_more_are_not_ready_and_401_is():
     world = World()
     world.ready.local("url", "http://127.0.0.1:1/")
