@@ -24,7 +24,6 @@ from orchestrator.agent.probe import Probe, http_probe
 from orchestrator.agent.protocol import VERSIONS, choose_version, encode_line
 from orchestrator.agent.questions import Questions
 from orchestrator.agent.ready import Readiness
-from orchestrator.agent.secrets import Redactor
 from orchestrator.agent.server import Server
 from orchestrator.agent.serving import Serving
 from orchestrator.agent.sink import AgentSink
@@ -33,6 +32,7 @@ from orchestrator.agent.terminal import TerminalLog, last_lines, read_terminal
 from orchestrator.agent.watch import EVERY, Watch
 from orchestrator.engine.answers import Answers
 from orchestrator.engine.errors import BadInputError, PinoctlError
+from orchestrator.engine.redactor import Redactor
 
 if TYPE_CHECKING:
     from orchestrator.agent.channel import Channel
@@ -83,6 +83,7 @@ class Agent:
         self.sink = AgentSink(self.journal, self.terminal, self.server, self.redactor, boot=self._boot)
         self.questions = Questions(self.sink.event, self.redactor)
         self.answers = Answers()
+        self.answers.on_secret = lambda value: self.redactor.add([value])
         self.watch = Watch(clock=clock, sleep=sleep)
         self.positions = PositionStore(files.position, clock=clock)
         desk = Desk(self.app, read_record(files), self.sink.event, self._store, self._last_lines)
@@ -249,6 +250,7 @@ class Agent:
         self.answers = Answers(
             request.get("answers"), pairs=pairs, client=self.questions.ask if self.server.answering else None
         )
+        self.answers.on_secret = lambda value: self.redactor.add([value])
         given = request.get("answers")
         for one in [pairs, *(given if isinstance(given, list) else [given])]:
             if isinstance(one, Mapping):

@@ -8,7 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.agent.secrets import Redactor
+from orchestrator.engine.redactor import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.engine.errors import BadInputError
 
 if TYPE_CHECKING:
-    from orchestrator.agent.secrets import Redactor
+    from orchestrator.engine.redactor import Redactor
     from orchestrator.engine.answers import Question
 
 Emit = Callable[[str, Mapping[str, Any]], None]

@@ -11,7 +11,7 @@ from orchestrator.agent.proc import Process, process
 
 if TYPE_CHECKING:
     from orchestrator.agent.journal import Journal
-    from orchestrator.agent.secrets import Redactor
+    from orchestrator.engine.redactor import Redactor
     from orchestrator.agent.server import Server
     from orchestrator.agent.terminal import TerminalLog
 

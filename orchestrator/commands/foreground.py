@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from orchestrator.engine.answers import Answers
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.errors import BadInputError, LoadError, PinoctlError, ScriptError
 from orchestrator.engine.hardware import HardwareProfile, load
+from orchestrator.engine.redactor import Redactor
 from orchestrator.engine.run import RunResult
 from orchestrator.engine.trace import Trace
 from orchestrator.engine.values import UNDEFINED, encode
@@ -114,18 +116,25 @@ class Outcome:
 
 
 class TerminalSink:
-    """Print a script's output as it is, and what the engine has to say between it."""
+    """Print a script's output as it is but for secret answers, and what the engine has to say between it."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
 
     def event(self, kind: str, data: Mapping[str, Any]) -> None:
         """Print warnings, notices and URLs; steps are silent, their output speaks."""
         if kind == "warning":
-            output.say(f"warning: {data.get('text')}", style="yellow")
+            output.say(self._redactor.text(f"warning: {data.get('text')}"), style="yellow")
         elif kind in {"notify", "open"}:
-            output.say(f"{kind}: {data.get('text') or data.get('url')}", style="blue")
+            output.say(self._redactor.text(f"{kind}: {data.get('text') or data.get('url')}"), style="blue")
 
-    def output(self, script: str, raw: str) -> None:  # noqa: ARG002  # a terminal shows all scripts alike
+    def output(self, script: str, raw: str) -> None:
         """Pass the terminal's text on."""
-        output.raw(raw)
+        output.raw(self._redactor.feed(script, raw))
+
+    def flush(self) -> None:
+        """Print what was held back because it might have been the beginning of a secret."""
+        output.raw("".join(self._redactor.flush().values()))
 
 
 def linked(file: Path, home: Home) -> str:
@@ -168,7 +177,10 @@ def _asker() -> Any:
 async def run_script(job: Job, *, node: NodeProcess | None = None) -> Outcome:
     """Run a job's script to its end, and stop whatever it left running; a trace is written in any case."""
     interruption = Interruption.watch()
-    engine = await Engine.open(job.home, sink=TerminalSink(), answers=job.answers, profile=job.profile, node=node)
+    redactor = Redactor()
+    job.answers.on_secret = lambda value: redactor.add([value, json.dumps(value)[1:-1]])  # also as traces have it
+    sink = TerminalSink(redactor)
+    engine = await Engine.open(job.home, sink=sink, answers=job.answers, profile=job.profile, node=node)
     engine.trace = Trace() if job.trace else None
     status, result = "load-error", RunResult("error")
     local: Any = UNDEFINED
@@ -184,10 +196,18 @@ async def run_script(job: Job, *, node: NodeProcess | None = None) -> Outcome:
         status = "load-error" if isinstance(error, LoadError) else "error"
     finally:
         await engine.close()
+        sink.flush()
         if job.trace is not None and engine.trace is not None:
             if interruption.number is not None and status == "load-error":
                 status = "stopped"
-            engine.trace.write(job.trace, status=status, daemon=result.daemon, result=result.result, local=local)
+            engine.trace.write(
+                job.trace,
+                status=status,
+                daemon=result.daemon,
+                result=result.result,
+                local=local,
+                blank=redactor.text,
+            )
     if interruption.number is not None and not (job.stay and status == "end"):
         return Outcome("stopped", result.daemon, error="interrupted", signal=interruption.number)
     return Outcome(

@@ -44,6 +44,7 @@ Client = Callable[[Question], Awaitable["Mapping[str, Any] | None"]]
 class Answers:
     """Combine the answers given beforehand, a client that can ask a person, and defaults, in this order.
 
+    Secret answers are told to `on_secret` before any script gets them, so that whoever logs can blank them.
     `given` is an object by key, or an array with one object per `input` step in order; `pairs` go before both. `client`
     may be set and taken away at any time; it answers None when the person went away, which leaves the defaults.
     """
@@ -59,6 +60,8 @@ class Answers:
         self._by_key: dict[str, Any] = {}
         self._in_order: list[Mapping[str, Any]] = []
         self.client = client
+        self.on_secret: Callable[[str], None] = lambda _value: None
+        self._secrets: set[str] = set()
         if isinstance(given, Mapping):
             self._by_key = dict(given)
         elif given is not None:
@@ -165,7 +168,19 @@ class Answers:
                 missing[field.key] = field.title
         if missing:
             raise MissingAnswersError(missing, where=f"`{question.where}`")
+        for field in question.fields:
+            if field.secret and isinstance(found[field.key], str) and found[field.key]:
+                self._secrets.add(found[field.key])
+                self.on_secret(found[field.key])
         return found
+
+    def holds_secret(self, value: Any) -> bool:
+        """Tell whether a secret answer stands anywhere in a value."""
+        if isinstance(value, str):
+            return any(secret in value for secret in self._secrets)
+        if isinstance(value, Mapping):
+            return any(self.holds_secret(item) for item in value.values())
+        return isinstance(value, (list, tuple)) and any(self.holds_secret(item) for item in value)
 
 
 def _element(item: Any) -> Mapping[str, Any]:

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine import methods as _methods  # noqa: F401  # registers every method
-from orchestrator.engine.answers import Answers
 from orchestrator.engine.call import METHODS, Call
 from orchestrator.engine.environment import Environment, prepare_home
 from orchestrator.engine.environment.files import ensure_app_file, set_app_values
 from orchestrator.engine.errors import JavaScriptError, LoadError, PinoctlError
-from orchestrator.engine.events import Sink
 from orchestrator.engine.javascript import Menu, MenuState, NodeProcess, Sidecar, SidecarConfig
 from orchestrator.engine.kernel_calls import KernelCalls
 from orchestrator.engine.paths import resolve
@@ -26,13 +24,15 @@ from orchestrator.engine.repositories import Repositories
 from orchestrator.engine.run import Run, RunResult
 from orchestrator.engine.shell.shells import Shells
 from orchestrator.engine.tools import Tools
-from orchestrator.engine.trace import Row, Trace
 from orchestrator.engine.values import UNDEFINED, Opaque, to_text
 
 if TYPE_CHECKING:
+    from orchestrator.engine.answers import Answers
+    from orchestrator.engine.events import Sink
     from orchestrator.engine.hardware import HardwareProfile
     from orchestrator.engine.home import Home
     from orchestrator.engine.javascript import Rendered
+    from orchestrator.engine.trace import Row, Trace
 
 ON_STOP_SECONDS = 60.0  # how long `on.stop` may take before what it would clean up is killed
 CLOSE_SECONDS = 5.0  # how long the sidecar may be busy when a script is stopped
@@ -42,8 +42,18 @@ MANY = 1000  # how many steps of one method run at a time where no `queue` was a
 class Engine:
     """Run scripts of one home; use `Engine.open`, and `close` when done."""
 
-    def __init__(self, home: Home, *, sink: Sink, answers: Answers, profile: HardwareProfile, environ: Mapping[str, str],
-                 sidecar: Sidecar, sleep: Callable[[float], Awaitable[None]], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        home: Home,
+        *,
+        sink: Sink,
+        answers: Answers,
+        profile: HardwareProfile,
+        environ: Mapping[str, str],
+        sidecar: Sidecar,
+        sleep: Callable[[float], Awaitable[None]],
+        clock: Callable[[], float],
+    ) -> None:
         self.home = home
         self.sink = sink
         self.answers = answers
@@ -66,28 +76,53 @@ class Engine:
         self._sent_env: dict[Path | None, dict[str, str]] = {}
 
     @classmethod
-    async def open(cls, home: Home, *, sink: Sink, answers: Answers, profile: HardwareProfile | None = None,
-                   environ: Mapping[str, str] | None = None, checkpoint: Checkpoint | None = None,
-                   resume: dict[str, Any] | None = None, node: NodeProcess | None = None,
-                   sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, clock: Callable[[], float] = time.monotonic) -> Engine:
+    async def open(
+        cls,
+        home: Home,
+        *,
+        sink: Sink,
+        answers: Answers,
+        profile: HardwareProfile | None = None,
+        environ: Mapping[str, str] | None = None,
+        checkpoint: Checkpoint | None = None,
+        resume: dict[str, Any] | None = None,
+        node: NodeProcess | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Engine:
         """Start the engine: its sidecar, and nothing else until a script needs it.
 
-        `checkpoint` is called with the positions of unfinished runs after every finished step, `resume` is what an earlier
-        engine last gave it, `node` a Node that is booting already.
+        `checkpoint` is called with the positions of unfinished runs after every finished step, `resume` is what an
+        earlier engine last gave it, `node` a Node that is booting already.
         """
         if profile is None:
             from orchestrator.engine.hardware import detect  # noqa: PLC0415  # costs time that a given profile saves
+
             profile = await asyncio.to_thread(detect)
         environ = os.environ if environ is None else environ
         warnings = await asyncio.to_thread(prepare_home, home, environ)
         calls = KernelCalls()
-        sidecar = await Sidecar.start(SidecarConfig(home=str(home.root), profile=profile, env=dict(environ)), host=calls, node=node)
-        engine = cls(home, sink=sink, answers=answers, profile=profile, environ=environ, sidecar=sidecar, sleep=sleep, clock=clock)
+        sidecar = await Sidecar.start(
+            SidecarConfig(home=str(home.root), profile=profile, env=dict(environ)), host=calls, node=node
+        )
+        engine = cls(
+            home,
+            sink=sink,
+            answers=answers,
+            profile=profile,
+            environ=environ,
+            sidecar=sidecar,
+            sleep=sleep,
+            clock=clock,
+        )
         calls.engine = engine
-        engine.positions = Positions(checkpoint, dict(resume or {}))
+        engine.positions = Positions(checkpoint, dict(resume or {}), withheld=engine._holds_secret)
         for warning in warnings:
             sink.event("warning", {"text": warning})
         return engine
+
+    def _holds_secret(self, value: Any) -> bool:
+        return self.answers.holds_secret(value)  # the answers of now: each request may bring its own
 
     # names and places
 
@@ -110,8 +145,9 @@ class Engine:
             self._sent_env[app] = variables
             self.sidecar.set_env(str(app) if app else "", variables)
 
-    async def shell_environment(self, run: Run, step_env: Mapping[str, Any] | None = None, *,
-                                remove: Any = None, conda_base: bool = False) -> dict[str, str]:
+    async def shell_environment(
+        self, run: Run, step_env: Mapping[str, Any] | None = None, *, remove: Any = None, conda_base: bool = False
+    ) -> dict[str, str]:
         """Assemble the variables of a shell (8.5), with the base environment in place."""
         report = await self.tools.ensure_base()
         if report.built:
@@ -128,8 +164,10 @@ class Engine:
         """
         if path in self.runs:
             return RunResult("running", daemon=self.runs[path].daemon)
-        if not Path(path).is_file():
-            raise LoadError(f"there is no script `{path}`", hint="check the name; `pinoctl menu APP` lists what an app offers")
+        if not await asyncio.to_thread(os.path.isfile, path):
+            raise LoadError(
+                f"there is no script `{path}`", hint="check the name; `pinoctl menu APP` lists what an app offers"
+            )
         run = Run(self, path, key=path, payload=payload, parent=parent)
         self.runs[path] = run
         self._ready.discard(path)
@@ -157,7 +195,9 @@ class Engine:
         values = await self.answers.variables(app.name, known, {"pre": opened.pre, "env": opened.env})
         if values:
             await asyncio.to_thread(ensure_app_file, self.home, app)
-            await asyncio.to_thread(set_app_values, self.home, app, {key: to_text(value) for key, value in values.items()})
+            await asyncio.to_thread(
+                set_app_values, self.home, app, {key: to_text(value) for key, value in values.items()}
+            )
 
     def start_later(self, path: str, payload: Any, *, parent: Run | None = None) -> None:
         """Start a script without waiting for it; a failure to load is a warning."""
@@ -223,12 +263,12 @@ class Engine:
         return True
 
     def serves(self, run: Run) -> bool:
-        """Tell whether a shell of this run, or of a script that it started, still works (a server that later steps may need)."""
+        """Tell whether a shell of this run, or of a script it started, still works: later steps may need its server."""
         below = [other for other in self.runs.values() if other.parent is run]
         return self.shells.alive(run.key) or any(self.serves(other) for other in below)
 
     def _ended_position(self, run: Run, result: RunResult) -> None:
-        """Forget where a run stands; one that another script waits for is recorded as done until that script's step is."""
+        """Forget where a run stands; one that another script waits for counts as done until that script's step is."""
         if run.parent is None or run.parent.path not in self.runs or run.opened is None:
             self.positions.ended(run.path)
         else:
@@ -279,8 +319,15 @@ class Engine:
 
     def _ended_event(self, run: Run, result: RunResult) -> None:
         about = {"error": result.error, "hint": result.hint, "step": result.step, "method": result.method}
-        run.event("run.end", {"status": result.status, "daemon": run.daemon, "failed_children": run.failed_children,
-                              **{key: value for key, value in about.items() if value is not None}})
+        run.event(
+            "run.end",
+            {
+                "status": result.status,
+                "daemon": run.daemon,
+                "failed_children": run.failed_children,
+                **{key: value for key, value in about.items() if value is not None},
+            },
+        )
 
     # what scripts and agents ask
 
@@ -303,8 +350,12 @@ class Engine:
 
     async def menu(self, app: Path) -> Menu:
         """Evaluate an app's menu in a confined sidecar, with what runs at present (3.1)."""
-        state = MenuState(running=dict.fromkeys(self.runs, True), ready=set(self._ready),
-                          local={path: await self.local(path) for path in self.runs}, global_={})
+        state = MenuState(
+            running=dict.fromkeys(self.runs, True),
+            ready=set(self._ready),
+            local={path: await self.local(path) for path in self.runs},
+            global_={},
+        )
         confined = await Sidecar.start(SidecarConfig.confined_for(str(self.home.root), self.profile))
         try:
             confined.set_env(str(app), self.environment.template(app / "script"))
@@ -313,7 +364,7 @@ class Engine:
             await confined.close()  # a menu is rare, and a second Node would stay as large as the engine
 
     def queue_of(self, rendered: Rendered) -> tuple[str, asyncio.Semaphore]:
-        """Return the queue that steps of this method share, with its name; the first one decides how many run at a time (5.7)."""
+        """Return the queue that steps of this method share, and its name; the first decides how many run at once (5.7)."""
         name = f"{rendered.uri or ''} {rendered.method if isinstance(rendered.method, str) else 'function'}"
         if name not in self._queues:
             self._queues[name] = asyncio.Semaphore(1 if rendered.queue else MANY)

@@ -44,6 +44,7 @@ class Positions:
     checkpoint: Checkpoint | None = None
     earlier: dict[str, Any] = field(default_factory=dict)
     current: dict[str, Any] = field(default_factory=dict)
+    withheld: Callable[[Any], bool] = lambda _value: False
 
     def take(self, path: str, payload: Any) -> Position | None:
         """Return where an earlier run of the same script with the same payload stopped, if it did."""
@@ -61,9 +62,10 @@ class Positions:
     def reached(self, path: str, payload: Any, reached: Position, *, parent: str | None = None) -> None:
         """Record that everything before a step is done, and let go of the scripts that those steps started.
 
-        Live values cannot be stored; the position before them stays then.
+        Live values cannot be stored and secrets must not be; the position before them stays then.
         """
-        if self.checkpoint is None or holds_live_values(reached.input) or holds_live_values(reached.local):
+        kept = [reached.input, reached.local]
+        if self.checkpoint is None or holds_live_values(kept) or self.withheld(kept):
             return
         known = self.current.get(path)
         saved = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.engine.values import UNDEFINED, Opaque, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -76,7 +77,16 @@ class Trace:
             json.dumps(closing, ensure_ascii=False)
         ]
 
-    def write(self, path: Path, *, status: str, daemon: bool, result: Any, local: Any) -> None:
-        """Write the trace; `status` is `end`, `error`, `stopped`, `step-limit` or `load-error`."""
+    def write(
+        self,
+        path: Path,
+        *,
+        status: str,
+        daemon: bool,
+        result: Any,
+        local: Any,
+        blank: Callable[[str], str] = lambda text: text,
+    ) -> None:
+        """Write the trace; `status` is `end`, `error`, `stopped` or `load-error`, `blank` hides secrets."""
         closing = {"status": status, "daemon": daemon, "result": _visible(result), "local": _visible(local)}
-        path.write_text("\n".join(self.lines(closing)) + "\n", encoding="utf-8")
+        path.write_text(blank("\n".join(self.lines(closing))) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.agent import kinds
 from orchestrator.agent.journal import Journal, older, read_journal
-from orchestrator.agent.secrets import MASK, Redactor
+from orchestrator.engine.redactor import MASK, Redactor
 from orchestrator.agent.terminal import TerminalLog, last_lines, parts, read_terminal, visible_lines
 
 ROOT = Path(__file__).parents[2]
