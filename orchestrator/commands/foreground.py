@@ -78,11 +78,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Tell how a script ended, for people, programs and the exit status."""
+    """Tell how a script ended, for people, programs and the exit status; `result` is JSON already, secrets blanked."""
 
     status: str
     daemon: bool = False
-    result: Any = UNDEFINED
+    result: Any = None
     error: str | None = None
     hint: str | None = None
     step: int | None = None
@@ -102,7 +102,7 @@ class Outcome:
         return {
             "status": self.status,
             "daemon": self.daemon,
-            "result": encode(self.result),
+            "result": self.result,
             "error": self.error,
             "step": self.step,
             "method": self.method,
@@ -213,8 +213,8 @@ async def run_script(job: Job, *, node: NodeProcess | None = None) -> Outcome:
     return Outcome(
         "error" if status == "load-error" else status,
         result.daemon,
-        result.result,
-        result.error,
+        json.loads(redactor.text(json.dumps(encode(result.result)))),
+        redactor.text(result.error) if result.error else None,
         result.hint,
         result.step,
         result.method,
