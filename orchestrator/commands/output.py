@@ -14,6 +14,9 @@ from orchestrator.engine.errors import PinoctlError
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "bold": "1", "dim": "2"}
 
 
+_unfinished: dict[str, bool] = {}  # whether an app's last line on stderr is still open
+
+
 def coloured(stream: TextIO) -> bool:
     """Tell whether to colour a stream: a terminal, unless NO_COLOR is set or the terminal is dumb."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -25,13 +28,15 @@ def paint(text: str, style: str, stream: TextIO) -> str:
 
 
 def say(text: str, *, style: str | None = None) -> None:
-    """Print a line of progress on stderr."""
-    sys.stderr.write((paint(text, style, sys.stderr) if style else text) + "\n")
+    """Print a line of progress on stderr, below what an app printed and did not end."""
+    sys.stderr.write(("\n" if _unfinished.pop("line", False) else "") + (paint(text, style, sys.stderr) if style else text) + "\n")
     sys.stderr.flush()
 
 
 def raw(text: str) -> None:
     """Pass an app's own output on to stderr, unfiltered."""
+    if text:
+        _unfinished["line"] = not text.endswith("\n")
     sys.stderr.buffer.write(text.encode("utf-8", "surrogateescape"))
     sys.stderr.flush()
 

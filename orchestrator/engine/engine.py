@@ -172,19 +172,26 @@ class Engine:
         self.runs[path] = run
         self._ready.discard(path)
         self.sidecar.set_state(path, running=True, ready=False)
-        self.shells.prepare()
+        run.task = asyncio.create_task(self._open(run))
         try:
-            await run.open()
-            if parent is None:
-                await self._require(run)
+            await run.task
         except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and run.stopped.is_set():
+                return await asyncio.shield(run.finished)
+            run.cancel()
             self._forget(run)
             await self._close_run(run)
             if isinstance(error, JavaScriptError):
                 raise LoadError(f"`{run.name}` cannot be run: {error.name}: {error}") from error
             raise
-        run.task = asyncio.create_task(run.main())
+        if not run.stopped.is_set():
+            run.task = asyncio.create_task(run.main())
         return await asyncio.shield(run.finished)
+
+    async def _open(self, run: Run) -> None:
+        await run.open()
+        if run.parent is None:
+            await self._require(run)
 
     async def _require(self, run: Run) -> None:
         """Get the variables that a script requires before its first step, and store them for its app (spec 4)."""
@@ -307,6 +314,8 @@ class Engine:
             if not done:
                 await self.sidecar.restart()
             await closing
+        if not self.runs:
+            await asyncio.to_thread(self.sidecar.sweep)
 
     def _forget(self, run: Run) -> None:
         if self.runs.get(run.path) is run:

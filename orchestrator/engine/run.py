@@ -142,9 +142,10 @@ class Run:
         value = self.args if payload is UNDEFINED else payload
         following: Following | None = Following(0, 0)
         position = self.engine.positions.take(self.path, self.args) if run_id == self.id else None
-        if position is not None and 0 < position.next <= opened.steps:
+        if position is not None and position.next <= opened.steps:
             await self.engine.sidecar.memory(self.path, "replace", "local", position.local)
-            self.event("run.resume", {"index": position.next})
+            if position.next:
+                self.event("run.resume", {"index": position.next})
             self.failed_children.extend(position.failed)
             value, following = position.input, (Following(position.next, position.next) if position.next < opened.steps else None)
         elif run_id == self.id:

@@ -42,6 +42,15 @@ def _finite(value: Any) -> Any:
     return [_finite(item) for item in value] if isinstance(value, list) else value
 
 
+def _whole(value: Any) -> Any:
+    """Replace halves of surrogate pairs, as JavaScript does when it writes text; nothing outside of it can hold them."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_whole(key): _whole(item) for key, item in value.items()}
+    return [_whole(item) for item in value] if isinstance(value, list) else value
+
+
 class Channel:
     """Talk to one Node process: requests that are answered, messages that are not, and what it says by itself."""
 
@@ -161,6 +170,8 @@ class Channel:
             if not line.startswith(self._prefix):
                 raise ValueError  # noqa: TRY301  # one place tells of every kind of line that is not ours
             message = json.loads(line[len(self._prefix) :])
+            if b"\\ud" in line:  # JSON.stringify escapes nothing but halves of surrogate pairs in this way
+                message = _whole(message)
             number = message.get("id")
             if number is None:
                 self._on_message(message)
@@ -226,6 +237,7 @@ class Channel:
         self._loop.remove_writer(self.process.requests)
         with contextlib.suppress(OSError):
             self._printed = (self._printed + os.read(self.process.terminal, CHUNK))[-KEPT_OUTPUT:]
+        self.process.sweep()
         self.process.close()
         self.dead = SidecarError(self._reason or _cause(status, self._printed.decode("utf-8", "replace")))
         pending, self._pending = self._pending, {}

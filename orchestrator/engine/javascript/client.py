@@ -93,6 +93,11 @@ class Sidecar:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def sweep(self) -> None:
+        """Kill what launchers started with `child_process`; for when no script runs any more."""
+        if self._channel is not None:
+            self._channel.process.sweep()
+
     async def restart(self) -> None:
         """End the process and start another; open runs are lost."""
         if self._channel is not None:

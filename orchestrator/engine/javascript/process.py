@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import secrets
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 MAIN = Path(__file__).parent.parent / "sidecar" / "main.js"
 MEMORY = 2048  # MiB of heap, where nothing else is said
 PAGE = os.sysconf("SC_PAGE_SIZE")
+MARK = "PINOCTL_SIDECAR"  # a variable that processes started by launchers inherit
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -66,6 +70,7 @@ class NodeProcess:
     requests: int
     replies: int
     terminal: int
+    mark: str = ""
 
     @property
     def pid(self) -> int:
@@ -88,9 +93,20 @@ class NodeProcess:
             return 0.0
 
     def kill(self) -> None:
-        """End the process at once."""
+        """End the process at once, with all that launchers started from it."""
         if self.popen.poll() is None:
             self.popen.kill()
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Kill what launchers started with `child_process`: it carries our mark, wherever it has gone."""
+        for _ in range(3):  # what is just being started may be missed once
+            found = [pid for pid in marked(self.mark) if pid != self.pid]
+            if not found:
+                return
+            for pid in found:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Close our ends of the pipes."""
@@ -106,10 +122,22 @@ def start_node(env: Mapping[str, str], cwd: str, *, memory: int = MEMORY) -> Nod
     return spawn(node_arguments(node_path(), memory=memory), env=env, cwd=cwd)
 
 
+def marked(mark: str) -> list[int]:
+    """Return the processes whose environment holds a mark."""
+    wanted, found = f"{MARK}={mark}\0".encode(), []
+    for name in os.listdir("/proc") if mark else ():
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:
+                if wanted in file.read() + b"\0":
+                    found.append(int(name))
+    return found
+
+
 def spawn(
     arguments: Sequence[str], *, env: Mapping[str, str], cwd: str, before_exec: Callable[[], None] | None = None
 ) -> NodeProcess:
     """Start Node with three pipes: requests in, replies out, and whatever is printed. Raises SidecarError."""
+    mark = secrets.token_hex(8)
     child_in, requests = os.pipe()
     replies, child_out = os.pipe()
     terminal, child_terminal = os.pipe()
@@ -120,7 +148,7 @@ def spawn(
             stdout=child_terminal,
             stderr=child_terminal,
             pass_fds=(child_in, child_out),
-            env=dict(env),
+            env={**env, MARK: mark},
             cwd=cwd if Path(cwd).is_dir() else "/",
             preexec_fn=before_exec,  # noqa: PLW1509  # only prepared system calls run there
         )
@@ -133,4 +161,4 @@ def spawn(
             os.close(descriptor)
     for descriptor in (requests, replies, terminal):
         os.set_blocking(descriptor, False)
-    return NodeProcess(popen, requests, replies, terminal)
+    return NodeProcess(popen, requests, replies, terminal, mark)
