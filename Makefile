@@ -24,7 +24,7 @@ down: $(VENV)/.installed ## Stop the example
 	@"$(bin)/pinoctl" down "$(notdir $(EXAMPLE))"
 
 test: lint types ## Lint, check the types, run all tests (the quick ones first)
-	@"$(bin)/python" -m pytest -n logical --maxprocesses 4 --dist loadgroup $(PYTEST_ARGS)
+	@"$(bin)/python" -m pytest -n logical --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 lint: $(VENV)/.developing ## Check the style
 	@"$(bin)/ruff" check .

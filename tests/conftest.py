@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 SLOW = ("slow", "network", "docker")
 ROOT = Path(__file__).parent
-ONE_AT_A_TIME = {
-    "commands",
-    "conformance",
-    "ports",
-}  # they serve on the first free ports, and compare which ones those are
+# they serve on the first free port, and some say which one that is: one at a time, whatever else runs on this machine
+SERVING = (
+    "commands/test_lifecycle",
+    "commands/test_trouble",
+    "conformance/test_cases",
+    "agent/test_spawn",
+    "engine/test_checklist",
+    "patterns/",
+    "ports/",
+)
+
+
+def is_serving(item: pytest.Item) -> bool:
+    """Tell whether a test serves on a port that the engine chose."""
+    return item.path.relative_to(ROOT).as_posix().startswith(SERVING)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,8 +41,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the quick tests first, so that a mistake shows early; keep those that share ports on one worker."""
-    items.sort(key=lambda item: sum(item.get_closest_marker(name) is not None for name in SLOW))
-    for item in items:
-        if item.path.relative_to(ROOT).parts[0] in ONE_AT_A_TIME:
-            item.add_marker(pytest.mark.xdist_group("ports"))
+    """Run the quick tests first, so that a mistake shows early.
+
+    Where several workers share the work, one begins with the tests that serve, since they wait for each other, and
+    another with the quick ones (`--dist worksteal` gives each a stretch of the list).
+    """
+    several = "PYTEST_XDIST_WORKER" in os.environ
+    items.sort(
+        key=lambda item: (
+            not (several and is_serving(item)),
+            sum(item.get_closest_marker(name) is not None for name in SLOW),
+        )
+    )
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let tests that serve wait for each other, before their own time begins to count."""
+    if not is_serving(item):
+        return (yield)
+    with Path(tempfile.gettempdir(), f"pinoctl-tests-{os.getuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return (yield)

@@ -105,7 +105,6 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.network
-@pytest.mark.xdist_group("wheel")
 def test_the_wheel_holds_the_program_and_only_that(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -120,7 +119,6 @@ def test_the_wheel_holds_the_program_and_only_that(wheel):
 @pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.timeout(300)
-@pytest.mark.xdist_group("wheel")
 def test_the_wheel_works_by_itself(wheel, tmp_path):
     """Install it as a user does, and run a script that needs the sidecar and a shell."""
     environment = {**os.environ, "UV_SYSTEM_CERTS": "1", "HOME": str(tmp_path)}
