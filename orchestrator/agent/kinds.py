@@ -12,7 +12,7 @@ ENGINE_KINDS: Final[dict[str, tuple[str, ...]]] = {
     "step.end": ("script", "index", "method", "ms", "error"),
     "run.end": ("script", "status", "daemon", "failed_children", "error", "hint", "step", "method"),
     "shell.start": ("script", "id", "pid", "path", "started", "boot"),
-    "shell.end": ("script", "id", "status", "how", "detached"),
+    "shell.end": ("script", "id", "status", "how", "detached", "missed"),
     "local.url": ("script", "name", "value"),
     "open": ("script", "url", "target"),
     "download": ("script", "url", "path", "size", "status"),

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.engine.errors import BadInputError
 
 if TYPE_CHECKING:
-    from orchestrator.engine.redactor import Redactor
     from orchestrator.engine.answers import Question
+    from orchestrator.engine.redactor import Redactor
 
 Emit = Callable[[str, Mapping[str, Any]], None]
 

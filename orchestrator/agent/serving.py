@@ -12,7 +12,7 @@ from orchestrator.agent.backoff import Backoff
 from orchestrator.agent.condition import READY, STARTING, STOPPED, Condition
 from orchestrator.agent.outcome import Desk, Failure, UpFailedError, UpOptions
 from orchestrator.agent.ready import NotReadyError, Readiness, Ready
-from orchestrator.agent.shells import Shells
+from orchestrator.agent.shells import ShellInfo, Shells
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.engine.redaction import HIDDEN, redact_url
 
@@ -193,15 +193,28 @@ class Serving:
 
     def _shell_ended(self, data: Mapping[str, Any]) -> None:
         shell = self.shells.ended(data)
-        if shell is None or not data.get("detached") or data.get("how") == "stopped" or self.served is None:
+        if shell is None or data.get("how") == "stopped" or self.served is None:
             return
         status = data.get("status")
+        if not data.get("detached"):
+            self._command_ended(shell, status, missed=bool(data.get("missed")))
+            return
         reason = f"a server of `{shell.script}` ended" + (f" with status {status}" if status is not None else "")
         self.shells.last_death = reason
         if self._desk.condition.word == READY:
             self._lost(reason, harmless=status == 0)
         elif self._readiness is not None and self.served.task.done() and not self.shells.alive:
             self._readiness.failed(reason)
+
+    def _command_ended(self, shell: ShellInfo, status: Any, *, missed: bool) -> None:
+        """Remember a command of the start script that should have become a server, or that failed, and is the last."""
+        if self.served is None or shell.script != self.served.engine.name_of(self.served.target.path):
+            return
+        ended = f"a command of `{shell.script}` ended" + (f" with status {status}" if status is not None else "")
+        if missed:
+            self.shells.last_death = f"{ended} before it printed what the script waited for"
+        else:
+            self.shells.last_death = ended if status else None
 
     def _run_ended(self, data: Mapping[str, Any]) -> None:
         """Take the end of a daemon that did its last step long ago: somebody stopped it, or a trigger of it failed."""

@@ -11,9 +11,9 @@ from orchestrator.agent.proc import Process, process
 
 if TYPE_CHECKING:
     from orchestrator.agent.journal import Journal
-    from orchestrator.engine.redactor import Redactor
     from orchestrator.agent.server import Server
     from orchestrator.agent.terminal import TerminalLog
+    from orchestrator.engine.redactor import Redactor
 
 LINGER = 0.02
 BATCH = 64 * 1024

@@ -33,7 +33,7 @@ class HostPlace:
             why = (error.strerror or str(error)).lower()
             raise BadInputError(
                 f"the Pinokio home `{home.root}` cannot be used: `{error.filename}`: {why}",
-                hint="set `PINOKIO_HOME` to a folder that you may write to",
+                hint="set `PINOCTL_HOME` to a folder that you may write to",
             ) from error
         self.home.run.chmod(0o700)  # sockets and locks are nobody else's
 

@@ -24,7 +24,7 @@ class LockedError(PinoctlError):
     """Report that another command works on the app; `pid` is None while it is not known."""
 
     def __init__(self, message: str, *, pid: int | None) -> None:
-        super().__init__(message, hint="wait for it, or end it with `pinoctl stop` or Ctrl-C where it runs")
+        super().__init__(message, hint="wait for it, or end it with `pinoctl down` or Ctrl-C where it runs")
         self.pid = pid
 
 

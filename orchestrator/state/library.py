@@ -185,7 +185,7 @@ class Library:
         why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         return PinoctlError(
             f"the index `{self.path}` cannot be written: {why.lower()}",
-            hint="set `PINOKIO_HOME` to a folder that you may write to and that has space left",
+            hint="set `PINOCTL_HOME` to a folder that you may write to and that has space left",
         )
 
     def _replace_broken(self, work: Callable[[], Any]) -> None:

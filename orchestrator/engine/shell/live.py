@@ -34,6 +34,7 @@ class LiveShell:
         self.matching = Matching(matcher, key, on_trigger=self._trigger, on_notify=self._notify)
         self._session: Session | None = None
         self._ended = False
+        self._awaits = False
 
     @property
     def session(self) -> Session:
@@ -56,6 +57,7 @@ class LiveShell:
     ) -> None:
         """Show the banner, begin to match, start the process."""
         banner = f"\n████\n██ Starting Shell {self.id}\n"
+        self._awaits = any(handler.get("event") and (handler.get("done") or handler.get("kill")) for handler in on)
         await self.matching.open(on, interactive=interactive, banner=banner)
         self.run.output(banner.replace("\n", "\r\n"))
         self._session = await Session.start(spawner, spec, self._heard)
@@ -114,10 +116,11 @@ class LiveShell:
         if self._ended or self._session is None:
             return
         self._ended = True
-        self.run.event(
-            "shell.end",
-            {"id": self.id, "status": self._session.status, "how": how or self.over, "detached": self.detached},
-        )
+        why = how or self.over
+        told = {"id": self.id, "status": self._session.status, "how": why, "detached": self.detached}
+        if self._awaits and why in {"prompt", "exit"} and not self.detached:
+            told["missed"] = True  # the step waited for something that was never printed
+        self.run.event("shell.end", told)
 
     def note(self, text: str) -> None:
         """Write the desktop engine's closing line into the log."""
