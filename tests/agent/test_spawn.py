@@ -278,6 +278,18 @@ def test_a_server_that_dies_at_once_fails_with_its_last_lines(home):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_server_that_ends_before_it_names_an_address_has_failed(home, status):
+    an_app(home, installed_="yes", srv_py=f"import sys\nprint('no model here', flush=True)\nsys.exit({status})\n")
+    (home.app("app") / "installed").touch()
+    with spawn(home, "app") as client:
+        result = client.up()
+    assert result["state"].startswith("failed (")
+    assert f"status {status} before it printed what the script waited for" in result["failed"]["reason"]
+    assert any("no model here" in line for line in result["failed"]["lines"])
+
+
+@pytest.mark.slow
 def test_a_server_in_the_foreground_is_found_by_its_port(home):
     silent = "\n".join(line for line in SERVER.splitlines() if not line.startswith("print"))
     start = 'module.exports = {run: [{method: "shell.run", params: {message: "python3 -u srv.py 0"}}]}'
