@@ -11,8 +11,8 @@ import pytest
 
 from orchestrator.agent import kinds
 from orchestrator.agent.journal import Journal, older, read_journal
-from orchestrator.engine.redactor import MASK, Redactor
 from orchestrator.agent.terminal import TerminalLog, last_lines, parts, read_terminal, visible_lines
+from orchestrator.engine.redactor import MASK, Redactor
 
 ROOT = Path(__file__).parents[2]
 
