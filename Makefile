@@ -10,7 +10,7 @@ EXAMPLE ?= examples/gradio-hello
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 bin := $(VENV)/bin
-pip := "$(bin)/python" -m pip install --quiet --disable-pip-version-check --no-input
+pip := PYTHONWARNINGS=ignore "$(bin)/python" -m pip install --quiet --disable-pip-version-check --no-input
 
 .PHONY: help up down test lint types bench wheel lock clean
 

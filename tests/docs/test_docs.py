@@ -27,11 +27,8 @@ DOCS = sorted(
         *(ROOT / "examples").glob("**/README.md"),
     ]
 )
-INTERNAL = {
-    "PINOCTL_SHELL_APP",
-    "PINOCTL_SHELL_CONDA",
-    "PINOCTL_SHELL_VENV",
-}  # from `pinoctl shell` to the bash it starts
+# from `pinoctl shell` to the bash it starts, and from a sidecar to what it starts
+INTERNAL = {"PINOCTL_SHELL_APP", "PINOCTL_SHELL_CONDA", "PINOCTL_SHELL_VENV", "PINOCTL_SIDECAR"}
 WORDS = ("not installed", "installing", "stopped", "starting", "ready", "failed")
 
 
