@@ -57,6 +57,10 @@ class Target:
     path: str
     args: Mapping[str, Any] = field(default_factory=dict)
 
+    def is_served_by(self, other: Target) -> bool:
+        """Tell whether another target is the same script with at least these arguments."""
+        return self.path == other.path and all(other.args.get(key) == value for key, value in self.args.items())
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -74,6 +78,12 @@ class Plan:
     others: tuple[Target, ...] = ()
     stage: str = "unknown"
     lists_start: bool = False
+
+    def offered(self, wanted: Target) -> Target:
+        """Return a script that somebody named, with what its menu item gives along below what they gave."""
+        same = (one for one in (self.start, *self.others) if one is not None and one.path == wanted.path)
+        item = next(same, wanted)
+        return Target(wanted.path, {**item.args, **wanted.args})
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as the journal shows it."""

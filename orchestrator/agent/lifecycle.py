@@ -188,7 +188,7 @@ class Lifecycle:
         if plan.install is not None and self.installing.needed(plan, options):
             await self.installing.install(engine, plan.install, options)
             plan = await self._plan(engine)
-        start = options.start or plan.start
+        start = plan.offered(options.start) if options.start else plan.start
         if start is None:
             raise UpFailedError(
                 Failure(

@@ -68,7 +68,11 @@ class Serving:
     async def answers(self, options: UpOptions) -> bool:
         """Tell whether the app is ready with the start script that is asked for, and still answers."""
         served = self.served
-        if served is None or self._desk.condition.word != READY or (options.start and options.start != served.target):
+        if (
+            served is None
+            or self._desk.condition.word != READY
+            or (options.start and not options.start.is_served_by(served.target))
+        ):
             return False
         if served.url is None:
             return True

@@ -511,3 +511,21 @@ async def test_a_daemon_whose_trigger_fails_is_started_again(bench):
     await bench.settle()
     assert bench.of("restart")[0]["reason"] == "trigger failed"
     assert bench.life.condition.word == "ready"
+
+
+def test_a_named_script_gets_what_its_menu_item_gives():
+    plan = Plan(
+        start=Target("/a/start.js", {"mode": "x"}),
+        others=(Target("/a/start.js", {"mode": "y"}), Target("/a/big.js", {"size": "9"})),
+    )
+    assert plan.offered(Target("/a/big.js", {"port": 1})) == Target("/a/big.js", {"size": "9", "port": 1})
+    assert plan.offered(Target("/a/big.js", {"size": "1"})) == Target("/a/big.js", {"size": "1"})
+    assert plan.offered(Target("/a/start.js")) == Target("/a/start.js", {"mode": "x"})
+    assert plan.offered(Target("/a/own.js")) == Target("/a/own.js")
+
+
+def test_a_target_is_served_by_the_same_script_with_its_arguments():
+    served = Target("/a/start.js", {"mode": "x", "port": 1})
+    assert Target("/a/start.js", {"mode": "x"}).is_served_by(served)
+    assert not Target("/a/start.js", {"mode": "y"}).is_served_by(served)
+    assert not Target("/a/big.js").is_served_by(served)
