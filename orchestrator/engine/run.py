@@ -44,7 +44,9 @@ class RunResult:
 class Run:
     """Be one script at work: from the start request until it is stopped."""
 
-    def __init__(self, engine: Engine, path: str, *, key: str, payload: Any, parent: Run | None = None, cwd: str | None = None) -> None:
+    def __init__(
+        self, engine: Engine, path: str, *, key: str, payload: Any, parent: Run | None = None, cwd: str | None = None
+    ) -> None:
         self.engine = engine
         self.path = path
         self.key = key
@@ -90,7 +92,11 @@ class Run:
 
     def cancel(self) -> list[asyncio.Task[None]]:
         """Cancel what this run still does, except the task that asks for it; return what to wait for."""
-        tasks = [task for task in (self.task, *self._triggers) if task is not None and task is not asyncio.current_task() and not task.done()]
+        tasks = [
+            task
+            for task in (self.task, *self._triggers)
+            if task is not None and task is not asyncio.current_task() and not task.done()
+        ]
         for task in tasks:
             task.cancel()
         return tasks
@@ -101,10 +107,13 @@ class Run:
         """Load the script and its steps; raise LoadError when there is nothing to run."""
         self.engine.sync_environment(self.app)
         self.opened = await self.engine.sidecar.open(
-            self.id, self.path, action="run", payload=self.payload, cwd=self.cwd, uri=self.path, name=self.name)
+            self.id, self.path, action="run", payload=self.payload, cwd=self.cwd, uri=self.path, name=self.name
+        )
         self.daemon = self.opened.daemon
         parent = {"parent": self.parent.name} if self.parent else {}
-        self.event("run.start", {"steps": self.opened.steps, "daemon": self.daemon, "title": self.opened.title, **parent})
+        self.event(
+            "run.start", {"steps": self.opened.steps, "daemon": self.daemon, "title": self.opened.title, **parent}
+        )
 
     async def main(self) -> None:
         """Do all steps and settle `finished`; a stop cancels this task."""
@@ -126,7 +135,8 @@ class Run:
         payload = {"event": match, "trigger": name}
         try:
             opened = await self.engine.sidecar.open(
-                run_id, self.path, action=name, payload=payload, cwd=self.cwd, uri=self.path, name=self.name)
+                run_id, self.path, action=name, payload=payload, cwd=self.cwd, uri=self.path, name=self.name
+            )
             result = await self._pass(run_id, opened, payload=payload)
         except Exception as error:  # noqa: BLE001  # as above
             result = _failed(error)
@@ -147,7 +157,10 @@ class Run:
             if position.next:
                 self.event("run.resume", {"index": position.next})
             self.failed_children.extend(position.failed)
-            value, following = position.input, (Following(position.next, position.next) if position.next < opened.steps else None)
+            value, following = (
+                position.input,
+                (Following(position.next, position.next) if position.next < opened.steps else None),
+            )
         elif run_id == self.id:
             await self._checkpoint(0, value)  # so that what the first step starts is recorded below it
         while following is not None:
@@ -156,8 +169,14 @@ class Run:
             try:
                 value, following = await self._step(run_id, opened, following, value)
             except _StepFailedError as failure:
-                return RunResult("error", daemon=self.daemon, error=str(failure.error), hint=getattr(failure.error, "hint", None),
-                                 step=failure.index, method=failure.method)
+                return RunResult(
+                    "error",
+                    daemon=self.daemon,
+                    error=str(failure.error),
+                    hint=getattr(failure.error, "hint", None),
+                    step=failure.index,
+                    method=failure.method,
+                )
             if run_id == self.id and not self.stopped.is_set():
                 await self._checkpoint(following.index if following else opened.steps, value)
         if self.stopped.is_set():
@@ -177,7 +196,9 @@ class Run:
         method, row_at = rendered.method, (self.name_in_app, at.label)
         if not isinstance(method, (str, Opaque)) or method == "":
             engine.traced(*row_at, None, UNDEFINED, executed=False)
-            raise _StepFailedError(index, None, ScriptError(f"step {index} has no `method`", hint="each step of `run` needs one"))
+            raise _StepFailedError(
+                index, None, ScriptError(f"step {index} has no `method`", hint="each step of `run` needs one")
+            )
         try:
             function = self._function(rendered)
         except ScriptError as error:
@@ -200,20 +221,34 @@ class Run:
                     raise
         reason = sidecar.lost[run_id]
         if holds_live_values(value):
-            raise ScriptError(f"what the step before gave to step {index} is lost: {reason}", hint="start the script again") from reason
+            raise ScriptError(
+                f"what the step before gave to step {index} is lost: {reason}", hint="start the script again"
+            ) from reason
         again = await sidecar.reopen(run_id)
         if (again.steps, again.ids) != (opened.steps, opened.ids):
-            raise ScriptError(f"`{self.name}` changed while it ran, so it cannot go on after this: {reason}", hint="start the script again") from reason
+            raise ScriptError(
+                f"`{self.name}` changed while it ran, so it cannot go on after this: {reason}",
+                hint="start the script again",
+            ) from reason
         self.warn(f"{reason}; `{self.name}` was loaded again and goes on")
         return await sidecar.step(run_id, index, input=value, port=port)
 
-    async def _execute(self, run_id: str, opened: Opened, at: Following, value: Any, rendered: Rendered,  # noqa: PLR0913, PLR0917  # all facts of one step
-                       function: Method | None) -> tuple[Any, Following | None]:
+    async def _execute(
+        self,
+        run_id: str,
+        opened: Opened,
+        at: Following,
+        value: Any,
+        rendered: Rendered,  # noqa: PLR0913, PLR0917  # all facts of one step
+        function: Method | None,
+    ) -> tuple[Any, Following | None]:
         engine, index = self.engine, at.index
         name = rendered.method if isinstance(rendered.method, str) else "function"
         row = engine.traced(self.name_in_app, at.label, rendered.method, rendered.params, executed=True)
         self.event("step.start", {"index": index, "steps": opened.steps, "method": name})
-        call = Call(engine=engine, run=self, method=name, params=rendered.params, step=rendered.step, index=index, input=value)
+        call = Call(
+            engine=engine, run=self, method=name, params=rendered.params, step=rendered.step, index=index, input=value
+        )
         began = engine.clock()
         try:
             async with self._in_queue(rendered):
@@ -227,12 +262,17 @@ class Run:
             returned = result if "result" in locals() else None
             self._step_ended(row, call, began, returned, str(error))
             if not isinstance(error, (PinoctlError, OSError)):
-                raise _StepFailedError(index, name, ScriptError(_failed(error).error or "", hint=_failed(error).hint)) from error
+                raise _StepFailedError(
+                    index, name, ScriptError(_failed(error).error or "", hint=_failed(error).hint)
+                ) from error
             raise _StepFailedError(index, name, error) from error
         await self._store(rendered, result)
-        self._step_ended(row, call, began, result, None)
+        self._step_ended(row, call, began, result, "stopped" if self.stopped.is_set() else None)
         if truthy(rendered.notify):
-            self.event("notify", {"text": rendered.notify.get("html", "") if isinstance(rendered.notify, Mapping) else f"{name} done"})
+            self.event(
+                "notify",
+                {"text": rendered.notify.get("html", "") if isinstance(rendered.notify, Mapping) else f"{name} done"},
+            )
         if self.stopped.is_set():
             return result, None
         try:
@@ -278,7 +318,10 @@ class Run:
             return None
         found = METHODS.get(method)
         if found is None:
-            raise ScriptError(f"there is no method `{method}`", hint="check its spelling, or give the step a `uri` when it is the launcher's own")
+            raise ScriptError(
+                f"there is no method `{method}`",
+                hint="check its spelling, or give the step a `uri` when it is the launcher's own",
+            )
         return found
 
     def _following(self, opened: Opened, index: int, rendered: Rendered, call: Call) -> Following | None:
@@ -303,7 +346,10 @@ class Run:
         ms = (self.engine.clock() - began) * 1000
         if row is not None:
             row.finish(returned=returned, ms=ms, error=error)
-        self.event("step.end", {"index": call.index, "method": call.method, "ms": round(ms, 3), **({"error": error} if error else {})})
+        self.event(
+            "step.end",
+            {"index": call.index, "method": call.method, "ms": round(ms, 3), **({"error": error} if error else {})},
+        )
 
     async def _checkpoint(self, following: int, value: Any) -> None:
         """Record how far the run is, unless a shell of it still works: its server would be missing after a resume."""
@@ -338,7 +384,11 @@ def _failed(error: BaseException) -> RunResult:
     """Turn an exception outside any step into a result; one that is no error of ours is a defect and says so."""
     if isinstance(error, (PinoctlError, OSError)):
         return RunResult("error", error=str(error), hint=getattr(error, "hint", None))
-    return RunResult("error", error=f"internal error: {type(error).__name__}: {error}", hint="please report it, with the launcher that shows it")
+    return RunResult(
+        "error",
+        error=f"internal error: {type(error).__name__}: {error}",
+        hint="please report it, with the launcher that shows it",
+    )
 
 
 def _error_text(method: str, error: Any) -> str:

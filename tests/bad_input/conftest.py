@@ -19,7 +19,17 @@ import psutil
 import pytest
 
 LONG = 60.0  # seconds that one command may take on a busy machine
-HARDWARE = {"platform": "linux", "arch": "x64", "gpu": "none", "gpus": [], "gpu_model": None, "gpu_driver": None, "gpu_target": None, "vram": 0, "ram": 8}
+HARDWARE = {
+    "platform": "linux",
+    "arch": "x64",
+    "gpu": "none",
+    "gpus": [],
+    "gpu_model": None,
+    "gpu_driver": None,
+    "gpu_target": None,
+    "vram": 0,
+    "ram": 8,
+}
 
 
 @dataclass
@@ -59,15 +69,26 @@ class Program:
         if isinstance(content, bytes):
             path.write_bytes(content)
         else:
-            path.write_text(content if isinstance(content, str) else json.dumps({"run": content} if isinstance(content, list) else content), "utf-8")
+            path.write_text(
+                content
+                if isinstance(content, str)
+                else json.dumps({"run": content} if isinstance(content, list) else content),
+                "utf-8",
+            )
         return path
 
     def command(self, *arguments: str | Path) -> list[str]:
         return [sys.executable, "-m", "cli", *map(str, arguments)]
 
     def begin(self, *arguments: str | Path) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(self.command(*arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   env=self.environ, cwd=self.app)
+        process = subprocess.Popen(
+            self.command(*arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self.environ,
+            cwd=self.app,
+        )
         self.started.append(process)
         return process
 
@@ -81,10 +102,22 @@ class Program:
         return self.end(self.begin(*arguments), timeout)
 
     def script(self, path: Path, *options: str | Path, timeout: float = LONG) -> Done:
-        return self.pinoctl("script", "run", path, "--home", self.home, "--hardware", self.home.parent / "hardware.json", *options, timeout=timeout)
+        return self.pinoctl(
+            "script",
+            "run",
+            path,
+            "--home",
+            self.home,
+            "--hardware",
+            self.home.parent / "hardware.json",
+            *options,
+            timeout=timeout,
+        )
 
     def begin_script(self, path: Path, *options: str | Path) -> subprocess.Popen[bytes]:
-        return self.begin("script", "run", path, "--home", self.home, "--hardware", self.home.parent / "hardware.json", *options)
+        return self.begin(
+            "script", "run", path, "--home", self.home, "--hardware", self.home.parent / "hardware.json", *options
+        )
 
     def run(self, content: Any, *options: str | Path, name: str = "main.json", timeout: float = LONG) -> Done:
         return self.script(self.write(name, content), *options, timeout=timeout)

@@ -31,8 +31,14 @@ BROKEN: dict[str, tuple[str, str | bytes]] = {
     "js that exits": ("main.js", "process.exit(0)"),
     "js that aborts": ("main.js", "process.abort()"),
     "js that kills itself": ("main.js", "process.kill(process.pid, 'SIGKILL')"),
-    "js that closes its pipes": ("main.js", "for (let n = 3; n < 60; n++) { try { require('fs').closeSync(n) } catch {} }"),
-    "js that writes into its pipes": ("main.js", "for (let n = 3; n < 60; n++) { try { require('fs').writeSync(n, '{\"id\":1,\"ok\":1}\\n') } catch {} }"),
+    "js that closes its pipes": (
+        "main.js",
+        "for (let n = 3; n < 60; n++) { try { require('fs').closeSync(n) } catch {} }",
+    ),
+    "js that writes into its pipes": (
+        "main.js",
+        "for (let n = 3; n < 60; n++) { try { require('fs').writeSync(n, '{\"id\":1,\"ok\":1}\\n') } catch {} }",
+    ),
     "js that is binary": ("main.js", bytes(range(256))),
     "proxy": ("main.js", "module.exports = new Proxy({}, { get () { throw new Error('mine') } })"),
     "no steps": ("main.json", '{"run": []}'),
@@ -56,10 +62,24 @@ def test_files_that_are_no_scripts(program: Program) -> None:
     assert program.script(program.write("notes.txt", "hello")).status == 1
 
 
-@pytest.mark.parametrize("options", [
-    ["--args", "{"], ["--args", "[]"], ["--args", "5"], ["--answers", "{"], ["--answers", "[1]"], ["--answers", "/no/such/file"], ["--answer", "x"],
-    ["--hardware", "/no/such/file"], ["--hardware", "/dev/null"], ["--trace", "/no/such/folder/t"], ["--trace", "/"], ["--nonsense"], ["--home", "/dev/null/x"],
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--args", "{"],
+        ["--args", "[]"],
+        ["--args", "5"],
+        ["--answers", "{"],
+        ["--answers", "[1]"],
+        ["--answers", "/no/such/file"],
+        ["--answer", "x"],
+        ["--hardware", "/no/such/file"],
+        ["--hardware", "/dev/null"],
+        ["--trace", "/no/such/folder/t"],
+        ["--trace", "/"],
+        ["--nonsense"],
+        ["--home", "/dev/null/x"],
+    ],
+)
 def test_bad_options(program: Program, options: list[str]) -> None:
     done = program.run([{"method": "log", "params": {"text": "x"}}], *options)
     assert done.status == 2
@@ -80,16 +100,29 @@ def test_text_that_is_no_unicode(program: Program) -> None:
     assert [json.loads(line) for line in (program.app / "trace").read_text("utf-8").splitlines()][-1]["status"] == "end"
 
 
-@pytest.mark.parametrize("step", [
-    {"method": "fs.write", "params": {"path": "\ud83d", "text": "x"}}, {"method": "fs.read", "params": {"path": "a\0b"}},
-    {"method": "shell.run", "params": {"message": "echo \ud83d"}}, {"method": "shell.run", "params": {"message": "echo a\0b"}},
-    {"method": "shell.run", "params": {"message": "true", "env": {"A": "\ud83d", "B": "a\0b", "C=D": "x", "": "y"}}},
-    {"method": "shell.run", "params": {"message": "true", "path": "\ud83d"}}, {"method": "exec", "params": {"message": "echo \ud83d a\0b"}},
-    {"method": "net", "params": {"url": "http://\ud83d/"}}, {"method": "env.set", "params": {"A": "\ud83d"}}, {"method": "env.set", "params": {"a b\n": "x"}},
-    {"method": "fs.copy", "params": {"src": "x" * 5000, "dest": "y"}}, {"method": "script.start", "params": {"uri": "\ud83d.json"}},
-    {"method": "fs.download", "params": {"url": "http://127.0.0.1:1/\ud83d", "path": "\ud83d"}},
-    {"method": "json.set", "params": {"\ud83d.json": {"a": 1}}}, {"method": "fs.link", "params": {"drive": {"\ud83d": "\ud83d"}}},
-])
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"method": "fs.write", "params": {"path": "\ud83d", "text": "x"}},
+        {"method": "fs.read", "params": {"path": "a\0b"}},
+        {"method": "shell.run", "params": {"message": "echo \ud83d"}},
+        {"method": "shell.run", "params": {"message": "echo a\0b"}},
+        {
+            "method": "shell.run",
+            "params": {"message": "true", "env": {"A": "\ud83d", "B": "a\0b", "C=D": "x", "": "y"}},
+        },
+        {"method": "shell.run", "params": {"message": "true", "path": "\ud83d"}},
+        {"method": "exec", "params": {"message": "echo \ud83d a\0b"}},
+        {"method": "net", "params": {"url": "http://\ud83d/"}},
+        {"method": "env.set", "params": {"A": "\ud83d"}},
+        {"method": "env.set", "params": {"a b\n": "x"}},
+        {"method": "fs.copy", "params": {"src": "x" * 5000, "dest": "y"}},
+        {"method": "script.start", "params": {"uri": "\ud83d.json"}},
+        {"method": "fs.download", "params": {"url": "http://127.0.0.1:1/\ud83d", "path": "\ud83d"}},
+        {"method": "json.set", "params": {"\ud83d.json": {"a": 1}}},
+        {"method": "fs.link", "params": {"drive": {"\ud83d": "\ud83d"}}},
+    ],
+)
 def test_surrogates_and_nul(program: Program, step: Any) -> None:
     if step["method"] == "fs.download":
         pytest.skip("waits for its retries; tests/download has it")
@@ -112,8 +145,13 @@ def wait_for_text(program: Program, path: Any, text: str) -> None:
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_interruption(program: Program, number: signal.Signals, status: int) -> None:
     trace = program.app / "trace"
-    path = program.write("main.json", {"run": [{"method": "shell.run", "params": {"message": "touch began; (setsid sleep 1000 &); sleep 1000"}}],
-                                       "on": {"stop": {"method": "fs.write", "params": {"path": "stopped", "text": "x"}}}})
+    path = program.write(
+        "main.json",
+        {
+            "run": [{"method": "shell.run", "params": {"message": "touch began; (setsid sleep 1000 &); sleep 1000"}}],
+            "on": {"stop": {"method": "fs.write", "params": {"path": "stopped", "text": "x"}}},
+        },
+    )
     process = program.begin_script(path, "--trace", trace)
     until(lambda: (program.app / "began").exists())
     process.send_signal(number)
@@ -127,10 +165,16 @@ def test_an_interruption(program: Program, number: signal.Signals, status: int) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("body", ["for (;;);", "new Promise(() => {})", "setInterval(() => {}, 1); return new Promise(() => {})"])
+@pytest.mark.parametrize(
+    "body", ["for (;;);", "new Promise(() => {})", "setInterval(() => {}, 1); return new Promise(() => {})"]
+)
 def test_an_endless_function_can_be_interrupted(program: Program, body: str) -> None:
-    path = program.write("main.js", "const fs = require('fs'); module.exports = { run: [{ method: () => { fs.writeFileSync(__dirname + '/began', ''); return (() => { "
-                         + body + " })() } }, { method: 'process.wait' }] }")
+    path = program.write(
+        "main.js",
+        "const fs = require('fs'); module.exports = { run: [{ method: () => { fs.writeFileSync(__dirname + '/began', ''); return (() => { "
+        + body
+        + " })() } }, { method: 'process.wait' }] }",
+    )
     process = program.begin_script(path)
     until(lambda: (program.app / "began").exists())
     process.send_signal(signal.SIGINT)
@@ -138,7 +182,10 @@ def test_an_endless_function_can_be_interrupted(program: Program, body: str) -> 
 
 
 def test_interrupted_while_loading(program: Program) -> None:
-    path = program.write("main.js", "require('fs').writeFileSync(__dirname + '/began', ''); module.exports = async () => { await new Promise(() => {}) }")
+    path = program.write(
+        "main.js",
+        "require('fs').writeFileSync(__dirname + '/began', ''); module.exports = async () => { await new Promise(() => {}) }",
+    )
     process = program.begin_script(path)
     until(lambda: (program.app / "began").exists())
     time.sleep(0.1)
@@ -147,8 +194,21 @@ def test_interrupted_while_loading(program: Program) -> None:
 
 
 def test_a_daemon_that_stays_until_interrupted(program: Program) -> None:
-    path = program.write("main.json", {"daemon": True, "run": [{"method": "shell.run", "params": {
-        "message": "echo re''ady; touch began; sleep 1000", "on": [{"event": "/ready/", "done": True}]}}]})
+    path = program.write(
+        "main.json",
+        {
+            "daemon": True,
+            "run": [
+                {
+                    "method": "shell.run",
+                    "params": {
+                        "message": "echo re''ady; touch began; sleep 1000",
+                        "on": [{"event": "/ready/", "done": True}],
+                    },
+                }
+            ],
+        },
+    )
     process = program.begin_script(path, "--stay")
     until(lambda: (program.app / "began").exists())
     time.sleep(0.5)
@@ -158,8 +218,14 @@ def test_a_daemon_that_stays_until_interrupted(program: Program) -> None:
 
 
 def test_a_script_that_restarts_itself_is_followed(program: Program) -> None:
-    done = program.run([{"method": "global.set", "params": {"n": "{{(global.n || 0) + 1}}"}}, {"method": "script.restart", "when": "{{global.n < 3}}"},
-                        {"method": "script.return", "params": "n {{global.n}}"}], "--json")
+    done = program.run(
+        [
+            {"method": "global.set", "params": {"n": "{{(global.n || 0) + 1}}"}},
+            {"method": "script.restart", "when": "{{global.n < 3}}"},
+            {"method": "script.return", "params": "n {{global.n}}"},
+        ],
+        "--json",
+    )
     assert done.status == 0, done.text
     assert json.loads(done.stdout)["result"] == "n 3"
 
@@ -187,7 +253,14 @@ def test_a_launcher_that_eats_memory(program: Program) -> None:
 
 
 def test_questions_that_nobody_answers(program: Program) -> None:
-    done = program.run([{"method": "input", "params": {"form": [{"key": "a", "required": True}, {"key": "b", "required": True, "title": "the B"}]}}])
+    done = program.run(
+        [
+            {
+                "method": "input",
+                "params": {"form": [{"key": "a", "required": True}, {"key": "b", "required": True, "title": "the B"}]},
+            }
+        ]
+    )
     assert done.status == 1
     assert "`a`" in done.error()
     assert "`b` (the B)" in done.error()

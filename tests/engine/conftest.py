@@ -112,7 +112,9 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 async def bench(shared_home: Home) -> AsyncIterator[Bench]:
     before = descendants()
     sink = Recorder()
-    engine = await Engine.open(shared_home, sink=sink, answers=Answers(), profile=HardwareProfile(), environ=dict(os.environ))
+    engine = await Engine.open(
+        shared_home, sink=sink, answers=Answers(), profile=HardwareProfile(), environ=dict(os.environ)
+    )
     made = Bench(shared_home, engine, sink)
     made.app = shared_home.app(f"app{next(NUMBERS)}")
     made.app.mkdir(parents=True)

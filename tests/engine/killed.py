@@ -1,7 +1,7 @@
 """A program for test_resume.py: runs a script as the agent does, and kills itself with SIGKILL where it is told to.
 
 usage: python -m tests.engine.killed HOME SCRIPT STATE MODE, with MODE `boundary` (right after each new position is stored),
-`before` (right before), `start` (when a step begins, once for each beginning) or `never`.
+`start` (when a step begins, once for each beginning) or `never`.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ class Killer:
 
     def checkpoint(self, positions: dict[str, Any]) -> None:
         text = json.dumps(positions, sort_keys=True)
-        if self.mode == "before":
-            self.once(text)
         new = positions != self.stored()
         beside = self.state / "positions.new"
         beside.write_text(text)
         beside.rename(self.state / "positions")
-        if self.mode == "boundary" and new:
+        if self.mode == "boundary" and new and positions:
             die()
 
     def event(self, kind: str, data: Mapping[str, Any]) -> None:
         if kind == "step.start" and self.mode == "start":
-            self.once(f"{data['script']} {data['index']} {len((self.state / 'effects').read_text()) if (self.state / 'effects').exists() else 0}")
+            self.once(
+                f"{data['script']} {data['index']} {len((self.state / 'effects').read_text()) if (self.state / 'effects').exists() else 0}"
+            )
 
     def output(self, script: str, raw: str) -> None:
         """Drop output."""
@@ -60,11 +60,19 @@ class Killer:
 
 async def main(home: str, script: str, state: str, mode: str) -> None:
     killer = Killer(Path(state), mode)
-    engine = await Engine.open(Home(Path(home)), sink=killer, answers=Answers(), profile=HardwareProfile(),
-                               checkpoint=killer.checkpoint, resume=killer.stored())
+    engine = await Engine.open(
+        Home(Path(home)),
+        sink=killer,
+        answers=Answers(),
+        profile=HardwareProfile(),
+        checkpoint=killer.checkpoint,
+        resume=killer.stored(),
+    )
     result = await engine.start(script)
     await engine.close()
-    (Path(state) / "result").write_text(json.dumps([result.status, result.error, result.result, result.failed_children]))
+    (Path(state) / "result").write_text(
+        json.dumps([result.status, result.error, result.result, result.failed_children])
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ from tests.engine.conftest import Bench, log, shell, start
 
 async def test_01_a_skipped_step_hands_on_null(bench: Bench) -> None:
     result = await bench.steps(
-        {"method": "script.return", "params": {"v": 7}}, log("never", when="{{false}}"), log("after {{JSON.stringify(input)}}")
+        {"method": "script.return", "params": {"v": 7}},
+        log("never", when="{{false}}"),
+        log("after {{JSON.stringify(input)}}"),
     )
     assert result.status == "end"
     assert bench.lines() == ["after null"]
@@ -41,7 +43,9 @@ async def test_04_an_error_in_the_echo_counts(bench: Bench) -> None:
 
 
 async def test_05_a_tolerated_error(bench: Bench) -> None:
-    result = await bench.steps(shell('true || echo "Error: never printed"', on=[{"event": "/error:/i", "break": False}]))
+    result = await bench.steps(
+        shell('true || echo "Error: never printed"', on=[{"event": "/error:/i", "break": False}])
+    )
     assert result.status == "end"
 
 
@@ -63,7 +67,9 @@ async def test_08_a_pattern_without_slashes_ends_with_nothing(bench: Bench) -> N
 
 async def test_09_jump_hands_over_its_params(bench: Bench) -> None:
     await bench.steps(
-        {"method": "jump", "params": {"id": "z", "params": {"k": 1}}}, log("not here"), log("at {{current}} {{JSON.stringify(input)}}", id="z")
+        {"method": "jump", "params": {"id": "z", "params": {"k": 1}}},
+        log("not here"),
+        log("at {{current}} {{JSON.stringify(input)}}", id="z"),
     )
     assert bench.lines() == ['at 2 {"k":1}']
 
@@ -85,14 +91,28 @@ async def test_12_a_failed_child_lets_its_parent_go_on(bench: Bench) -> None:
     assert result.status == "end"
     assert bench.lines() == ["got {{input}}"]
     child = f"{bench.app.name}/child.json"
-    assert result.failed_children == [child, child]  # it was stopped after its error, so it could fail again (section 15)
+    assert result.failed_children == [
+        child,
+        child,
+    ]  # it was stopped after its error, so it could fail again (section 15)
 
 
 async def test_13_a_daemon_child_gives_its_result_and_lives(bench: Bench) -> None:
-    child = bench.write("child.json", {"daemon": True, "run": [
-        {"method": "local.set", "params": {"url": "http://x"}}, {"method": "script.return", "params": {"d": 1}}]})
-    await bench.steps(start("child.json"), log("got {{JSON.stringify(input)}} {{running('child.json') ? 'up' : 'down'}}"),
-                      log("url {{kernel.local(cwd, 'child.json').url}}"))
+    child = bench.write(
+        "child.json",
+        {
+            "daemon": True,
+            "run": [
+                {"method": "local.set", "params": {"url": "http://x"}},
+                {"method": "script.return", "params": {"d": 1}},
+            ],
+        },
+    )
+    await bench.steps(
+        start("child.json"),
+        log("got {{JSON.stringify(input)}} {{running('child.json') ? 'up' : 'down'}}"),
+        log("url {{kernel.local(cwd, 'child.json').url}}"),
+    )
     assert bench.lines() == ['got {"d":1} up', "url http://x"]
     assert bench.engine.running(child)
     assert await bench.engine.local(child) == {"url": "http://x"}
@@ -100,15 +120,20 @@ async def test_13_a_daemon_child_gives_its_result_and_lives(bench: Bench) -> Non
 
 async def test_14_a_loop_by_jump(bench: Bench) -> None:
     trace = bench.trace()
-    await bench.steps({"method": "local.set", "params": {"c": "{{(local.c||0)+1}}"}},
-                      {"method": "jump", "params": {"index": "{{local.c < 3 ? 0 : 2}}"}}, log("c {{local.c}}"))
+    await bench.steps(
+        {"method": "local.set", "params": {"c": "{{(local.c||0)+1}}"}},
+        {"method": "jump", "params": {"index": "{{local.c < 3 ? 0 : 2}}"}},
+        log("c {{local.c}}"),
+    )
     assert [row.data["index"] for row in trace.rows] == [0, 1, 0, 1, 0, 1, 2]
     assert bench.lines() == ["c 3"]
 
 
 async def test_15_json_by_dot_paths(bench: Bench) -> None:
-    await bench.steps({"method": "json.set", "params": {"d.json": {"a.b": 1, "c": [1]}}},
-                      {"method": "json.rm", "params": {"d.json": ["a.b", "c.0"]}})
+    await bench.steps(
+        {"method": "json.set", "params": {"d.json": {"a.b": 1, "c": [1]}}},
+        {"method": "json.rm", "params": {"d.json": ["a.b", "c.0"]}},
+    )
     assert json.loads(bench.read("d.json")) == {"a": {}, "c": []}
 
 
@@ -119,8 +144,14 @@ async def test_16_an_empty_text_leaves_no_file(bench: Bench) -> None:
 
 
 async def test_17_global_outlives_a_run_and_local_does_not(bench: Bench) -> None:
-    path = bench.write("main.json", [log("g {{global.g}} l {{local.l}}"), {"method": "global.set", "params": {"g": 1}},
-                                     {"method": "local.set", "params": {"l": 1}}])
+    path = bench.write(
+        "main.json",
+        [
+            log("g {{global.g}} l {{local.l}}"),
+            {"method": "global.set", "params": {"g": 1}},
+            {"method": "local.set", "params": {"l": 1}},
+        ],
+    )
     await bench.run(path)
     await bench.run(path)
     assert bench.lines() == ["g {{global.g}} l {{local.l}}", "g 1 l {{local.l}}"]
@@ -135,7 +166,9 @@ async def test_18_the_port_is_the_same_while_it_is_free(bench: Bench) -> None:
 
 async def test_19_generated_defaults_beat_the_template_file(bench: Bench) -> None:
     (bench.app / "_ENVIRONMENT").write_text("GRADIO_TEMP_DIR=./mine\nONLY_HERE=./kept\n")
-    await bench.steps({"method": "env.set", "params": {"TOUCHED": "1"}}, log("g {{env.GRADIO_TEMP_DIR}}"), log("o {{env.ONLY_HERE}}"))
+    await bench.steps(
+        {"method": "env.set", "params": {"TOUCHED": "1"}}, log("g {{env.GRADIO_TEMP_DIR}}"), log("o {{env.ONLY_HERE}}")
+    )
     mine, kept = bench.lines()[-2:]
     assert mine == f"g {bench.app}/cache/GRADIO_TEMP_DIR"
     assert kept == f"o {bench.app}/kept"
@@ -172,11 +205,25 @@ async def test_22_run_as_a_function_is_evaluated_once(bench: Bench) -> None:
     assert bench.read("count") == "x"
 
 
-@pytest.mark.parametrize(("when", "runs"), [
-    ("{{gpu === 'amd'}}", False), ("{{which('no-such-program')}}", False), ("{{local.x}}", False), ("{{local.x.y}}", True),
-    ("{{missingName}}", True), ("false", True), ("{{'false'}}", True), ("", False), ("{{''}}", False), (None, False), (0, False),
-    ("{{kernel.exists('nothing')}}", True), ("{{!kernel.exists('nothing')}}", False), ("{{false\n}}", True),
-])
+@pytest.mark.parametrize(
+    ("when", "runs"),
+    [
+        ("{{gpu === 'amd'}}", False),
+        ("{{which('no-such-program')}}", False),
+        ("{{local.x}}", False),
+        ("{{local.x.y}}", True),
+        ("{{missingName}}", True),
+        ("false", True),
+        ("{{'false'}}", True),
+        ("", False),
+        ("{{''}}", False),
+        (None, False),
+        (0, False),
+        ("{{kernel.exists('nothing')}}", True),
+        ("{{!kernel.exists('nothing')}}", False),
+        ("{{false\n}}", True),
+    ],
+)
 async def test_23_when(bench: Bench, when: object, *, runs: bool) -> None:
     trace = bench.trace()
     await bench.steps(log("x", when=when))

@@ -30,24 +30,52 @@ async def test_an_inline_function_redirects(bench: Bench) -> None:
     assert bench.lines() == ["at 0 of 3", "got given"]
 
 
-@pytest.mark.parametrize(("target", "status", "lines"), [
-    ("null", "end", []), ("'z'", "end", ["z"]), ("undefined", "end", []), ("'nowhere'", "error", []), ("99", "error", []), ("-1", "error", []),
-    ("1.5", "error", []), ("{}", "error", []), ("'2'", "end", ["z"]), ("NaN", "error", []),
-])
+@pytest.mark.parametrize(
+    ("target", "status", "lines"),
+    [
+        ("null", "end", []),
+        ("'z'", "end", ["z"]),
+        ("undefined", "end", []),
+        ("'nowhere'", "error", []),
+        ("99", "error", []),
+        ("-1", "error", []),
+        ("1.5", "error", []),
+        ("{}", "error", []),
+        ("'2'", "end", ["z"]),
+        ("NaN", "error", []),
+    ],
+)
 async def test_next_of_a_function(bench: Bench, target: str, status: str, lines: list[str]) -> None:
-    result = await bench.js("module.exports = { run: [ { method: req => { req.next = " + target + """ } },
-      { method: 'log', params: { text: 'one' }, next: null }, { id: 'z', method: 'log', params: { text: 'z' } }] }""")
+    result = await bench.js(
+        "module.exports = { run: [ { method: req => { req.next = "
+        + target
+        + """ } },
+      { method: 'log', params: { text: 'one' }, next: null }, { id: 'z', method: 'log', params: { text: 'z' } }] }"""
+    )
     assert result.status == status
     assert bench.lines() == lines
 
 
-@pytest.mark.parametrize(("body", "word"), [
-    ("throw new TypeError('mine')", "mine"), ("throw 'a string'", "a string"), ("throw null", ""), ("throw undefined", ""),
-    ("return Promise.reject(new Error('later'))", "later"), ("process.exit(3)", "process.exit"), ("return { error: 'told' }", "told"),
-    ("null.x", "null"), ("throw { message: { a: 1 } }", ""), ("throw Object.create(null)", ""), ("process.kill(process.pid)", "process.kill"),
-])
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ("throw new TypeError('mine')", "mine"),
+        ("throw 'a string'", "a string"),
+        ("throw null", ""),
+        ("throw undefined", ""),
+        ("return Promise.reject(new Error('later'))", "later"),
+        ("process.exit(3)", "process.exit"),
+        ("return { error: 'told' }", "told"),
+        ("null.x", "null"),
+        ("throw { message: { a: 1 } }", ""),
+        ("throw Object.create(null)", ""),
+        ("process.kill(process.pid)", "process.kill"),
+    ],
+)
 async def test_a_function_that_throws(bench: Bench, body: str, word: str) -> None:
-    result = await bench.js("module.exports = { run: [{ method: () => { " + body + " } }, { method: 'log', params: { text: 'never' } }] }")
+    result = await bench.js(
+        "module.exports = { run: [{ method: () => { " + body + " } }, { method: 'log', params: { text: 'never' } }] }"
+    )
     assert (result.status, result.step, bench.lines()) == ("error", 0, [])
     assert word in str(result.error)
     assert "Traceback" not in str(result.error)
@@ -61,7 +89,10 @@ async def test_console_and_stdout_go_to_the_terminal(bench: Bench) -> None:
 
 
 async def test_a_module_holds_state_until_its_script_stops(bench: Bench) -> None:
-    bench.write("counter.js", "let n = 0; module.exports = class { constructor () { this.m = 0 } add () { this.m++; return `${++n} ${this.m}` } }")
+    bench.write(
+        "counter.js",
+        "let n = 0; module.exports = class { constructor () { this.m = 0 } add () { this.m++; return `${++n} ${this.m}` } }",
+    )
     step = {"uri": "counter.js", "method": "add"}
     path = bench.write("main.json", [step, step, log("n {{input}}")])
     await bench.run(path)
@@ -69,13 +100,33 @@ async def test_a_module_holds_state_until_its_script_stops(bench: Bench) -> None
     assert bench.lines() == ["n 2 2", "n 2 2"]
 
 
-@pytest.mark.parametrize(("step", "word"), [
-    ({"uri": "missing.js", "method": "x"}, "missing.js"), ({"uri": "m.js", "method": "nothing"}, "nothing"), ({"uri": "m.js"}, "method"),
-    ({"uri": 5, "method": "x"}, "5"), ({"uri": "broken.js", "method": "x"}, "broken"), ({"uri": {}, "method": "x"}, ""),
-    ({"method": "kernel.nothing.at.all"}, "kernel"), ({"method": "kernel."}, "kernel"), ({"method": "a.b.c"}, "a.b.c"), ({"method": "toString"}, "toString"),
-    ({"method": "__proto__"}, "__proto__"), ({"method": ["log"]}, "method"), ({"method": {}}, "method"), ({"method": 5}, "method"), ({"method": None}, "method"),
-    ({"method": ""}, "method"), ({}, "method"), (None, "step 0"), ("log", "method"), (5, "step 0"), ([], "step 0"), (True, "step 0"),
-])
+@pytest.mark.parametrize(
+    ("step", "word"),
+    [
+        ({"uri": "missing.js", "method": "x"}, "missing.js"),
+        ({"uri": "m.js", "method": "nothing"}, "nothing"),
+        ({"uri": "m.js"}, "method"),
+        ({"uri": 5, "method": "x"}, "5"),
+        ({"uri": "broken.js", "method": "x"}, "broken"),
+        ({"uri": {}, "method": "x"}, ""),
+        ({"method": "kernel.nothing.at.all"}, "kernel"),
+        ({"method": "kernel."}, "kernel"),
+        ({"method": "a.b.c"}, "a.b.c"),
+        ({"method": "toString"}, "toString"),
+        ({"method": "__proto__"}, "__proto__"),
+        ({"method": ["log"]}, "method"),
+        ({"method": {}}, "method"),
+        ({"method": 5}, "method"),
+        ({"method": None}, "method"),
+        ({"method": ""}, "method"),
+        ({}, "method"),
+        (None, "step 0"),
+        ("log", "method"),
+        (5, "step 0"),
+        ([], "step 0"),
+        (True, "step 0"),
+    ],
+)
 async def test_a_step_that_names_no_method(bench: Bench, step: Any, word: str) -> None:
     bench.write("m.js", "exports.x = () => 1")
     bench.write("broken.js", "exports.x = (")
@@ -99,12 +150,14 @@ async def test_kernel_in_functions(bench: Bench) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         number = taken.getsockname()[1]
-        result = await bench.js("module.exports = { run: [{ method: async (req, ondata, kernel) => ({"
-                                f"  taken: await kernel.port({number}), free: await kernel.port(), three: (await kernel.ports(3)).length,"
-                                "   exec: (await kernel.exec({ message: 'echo from-exec' }, ondata)).stdout,"
-                                "   shell: (await kernel.shell.run({ message: 'echo from-shell' })).stdout.includes('from-shell'),"
-                                f"  child: await kernel.script.start({{ uri: '{child}', params: {{ n: 21 }} }}),"
-                                "   wrong: await kernel.port('x').catch(error => error.message), count: await kernel.ports(-1).catch(error => error.message) }) }] }")
+        result = await bench.js(
+            "module.exports = { run: [{ method: async (req, ondata, kernel) => ({"
+            f"  taken: await kernel.port({number}), free: await kernel.port(), three: (await kernel.ports(3)).length,"
+            "   exec: (await kernel.exec({ message: 'echo from-exec' }, ondata)).stdout,"
+            "   shell: (await kernel.shell.run({ message: 'echo from-shell' })).stdout.includes('from-shell'),"
+            f"  child: await kernel.script.start({{ uri: '{child}', params: {{ n: 21 }} }}),"
+            "   wrong: await kernel.port('x').catch(error => error.message), count: await kernel.ports(-1).catch(error => error.message) }) }] }"
+        )
     found = result.result
     assert result.status == "end", result.error
     assert found["taken"] is False
@@ -115,15 +168,22 @@ async def test_kernel_in_functions(bench: Bench) -> None:
 
 
 async def test_kernel_stops_a_script(bench: Bench) -> None:
-    child = bench.write("child.json", {"daemon": True, "run": [shell("sleep 1000", on=[{"event": "/sleep/", "done": True}])]})
+    child = bench.write(
+        "child.json", {"daemon": True, "run": [shell("sleep 1000", on=[{"event": "/sleep/", "done": True}])]}
+    )
     await bench.steps(start("child.json"))
     assert bench.engine.running(child)
-    await bench.js(f"module.exports = {{ run: [{{ method: (req, ondata, kernel) => kernel.script.stop({{ uri: '{child}' }}) }}] }}")
+    await bench.js(
+        f"module.exports = {{ run: [{{ method: (req, ondata, kernel) => kernel.script.stop({{ uri: '{child}' }}) }}] }}"
+    )
     assert not bench.engine.running(child)
 
 
 async def test_a_shell_of_a_function_is_gone_with_its_script(bench: Bench) -> None:
-    path = bench.write("main.js", "module.exports = { run: [{ method: (req, ondata, kernel) => kernel.shell.run({ message: 'sleep 1000' }) }] }")
+    path = bench.write(
+        "main.js",
+        "module.exports = { run: [{ method: (req, ondata, kernel) => kernel.shell.run({ message: 'sleep 1000' }) }] }",
+    )
     running = asyncio.ensure_future(bench.run(path))
     await until(lambda: bench.engine.shells.ids(path))
     await bench.engine.stop(path)
@@ -141,9 +201,16 @@ def kill_sidecar(bench: Bench) -> None:
 
 
 async def test_a_run_goes_on_after_the_sidecar_was_killed(bench: Bench) -> None:
-    running = asyncio.ensure_future(bench.steps(
-        {"method": "local.set", "params": {"kept": 1}}, {"method": "global.set", "params": {"too": 2}},
-        {"method": "process.wait", "params": {"sec": 0.3}}, log("l {{local.kept}} {{global.too}} {{args.a}}"), shell("echo still"), payload={"a": 3}))
+    running = asyncio.ensure_future(
+        bench.steps(
+            {"method": "local.set", "params": {"kept": 1}},
+            {"method": "global.set", "params": {"too": 2}},
+            {"method": "process.wait", "params": {"sec": 0.3}},
+            log("l {{local.kept}} {{global.too}} {{args.a}}"),
+            shell("echo still"),
+            payload={"a": 3},
+        )
+    )
     await until(lambda: any(data["method"] == "process.wait" for data in bench.events("step.start")))
     kill_sidecar(bench)
     result = await running
@@ -165,8 +232,10 @@ async def test_a_function_dies_with_the_sidecar_and_the_engine_stays_usable(benc
 
 
 async def test_a_value_that_only_the_sidecar_held_is_missed_clearly(bench: Bench) -> None:
-    running = asyncio.ensure_future(bench.js("""module.exports = { run: [
-      { method: async () => { await new Promise(go => setTimeout(go, 300)); return { f: () => 1 } } }, { method: 'log', params: { text: 'never' } }] }"""))
+    running = asyncio.ensure_future(
+        bench.js("""module.exports = { run: [
+      { method: async () => { await new Promise(go => setTimeout(go, 300)); return { f: () => 1 } } }, { method: 'log', params: { text: 'never' } }] }""")
+    )
     await until(lambda: bench.events("step.start"))
     wait = bench.engine.sidecar.call
 
@@ -185,7 +254,9 @@ async def test_a_value_that_only_the_sidecar_held_is_missed_clearly(bench: Bench
 
 
 async def test_a_shell_step_while_the_sidecar_dies(bench: Bench) -> None:
-    running = asyncio.ensure_future(bench.steps(shell("sleep 0.3; echo do''ne; sleep 0.2", on=[{"event": "/done/", "done": True}]), log("after")))
+    running = asyncio.ensure_future(
+        bench.steps(shell("sleep 0.3; echo do''ne; sleep 0.2", on=[{"event": "/done/", "done": True}]), log("after"))
+    )
     await until(lambda: "sleep 0.3" in bench.sink.all_text())
     kill_sidecar(bench)
     result = await running
@@ -194,9 +265,15 @@ async def test_a_shell_step_while_the_sidecar_dies(bench: Bench) -> None:
     assert (await bench.steps(log("fine"), shell("true"), name="after.json")).status == "end"
 
 
-@pytest.mark.parametrize("text", [
-    "for (;;);", "module.exports = () => { for (;;); }", "module.exports = { get run () { for (;;); } }", "module.exports = { run: () => { for (;;); } }",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "for (;;);",
+        "module.exports = () => { for (;;); }",
+        "module.exports = { get run () { for (;;); } }",
+        "module.exports = { run: () => { for (;;); } }",
+    ],
+)
 async def test_an_endless_loop_at_load(bench: Bench, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel, "BUSY_SECONDS", 0.3)
     with pytest.raises(SidecarError, match="without an end"):
@@ -207,7 +284,9 @@ async def test_an_endless_loop_at_load(bench: Bench, text: str, monkeypatch: pyt
 
 async def test_an_endless_loop_in_a_template(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel, "BUSY_SECONDS", 0.3)
-    other = asyncio.ensure_future(bench.run(bench.write("other.json", [{"method": "process.wait", "params": {"sec": 3}}, log("other goes on")])))
+    other = asyncio.ensure_future(
+        bench.run(bench.write("other.json", [{"method": "process.wait", "params": {"sec": 3}}, log("other goes on")]))
+    )
     result = await bench.steps(log("x {{(() => { for (;;); })()}}"), log("never"))
     assert (result.status, result.step) == ("error", 0)
     assert "without an end" in str(result.error)
@@ -217,16 +296,21 @@ async def test_an_endless_loop_in_a_template(bench: Bench, monkeypatch: pytest.M
 
 async def test_a_function_may_compute_for_long(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel, "BUSY_SECONDS", 0.2)
-    result = await bench.js("module.exports = { run: [{ method: () => { const end = Date.now() + 1200; while (Date.now() < end); return 'done' } }] }")
+    result = await bench.js(
+        "module.exports = { run: [{ method: () => { const end = Date.now() + 1200; while (Date.now() < end); return 'done' } }] }"
+    )
     assert result.result == "done"
 
 
 @pytest.mark.slow
 async def test_a_launcher_that_eats_memory(bench: Bench) -> None:
-    bench.engine.sidecar.config = type(bench.engine.sidecar.config)(**{
-        name: getattr(bench.engine.sidecar.config, name) for name in ("home", "profile", "env")}, memory=128)
+    bench.engine.sidecar.config = type(bench.engine.sidecar.config)(
+        **{name: getattr(bench.engine.sidecar.config, name) for name in ("home", "profile", "env")}, memory=128
+    )
     await bench.engine.sidecar.restart()
-    result = await bench.js("module.exports = { run: [{ method: () => { const all = []; for (;;) all.push('x'.repeat(1000) + all.length) } }] }")
+    result = await bench.js(
+        "module.exports = { run: [{ method: () => { const all = []; for (;;) all.push('x'.repeat(1000) + all.length) } }] }"
+    )
     assert result.status == "error"
     assert "memory" in str(result.error)
     assert (await bench.steps(log("fine"), name="after.json")).status == "end"
@@ -254,7 +338,9 @@ async def test_values_that_json_has_not(bench: Bench) -> None:
 
 
 async def test_a_circle(bench: Bench) -> None:
-    result = await bench.js("module.exports = { run: [{ method: () => { const a = {}; a.a = a; return a }, returns: 'local.v' }, { method: 'log', params: { text: 'after' } }] }")
+    result = await bench.js(
+        "module.exports = { run: [{ method: () => { const a = {}; a.a = a; return a }, returns: 'local.v' }, { method: 'log', params: { text: 'after' } }] }"
+    )
     assert result.status in {"end", "error"}
     assert "internal error" not in str(result.error)
 
@@ -267,8 +353,10 @@ def repository(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """A bare repository with two branches, that `https://git.example/` means to git."""
     config = bench.home.root / "gitconfig"
     before = config.read_text()
-    config.write_text(before + f'\n[user]\n\tname = t\n\temail = t@example.com\n[init]\n\tdefaultBranch = main\n'
-                      f'[url "file://{tmp_path}/served/"]\n\tinsteadOf = https://git.example/\n')
+    config.write_text(
+        before + f"\n[user]\n\tname = t\n\temail = t@example.com\n[init]\n\tdefaultBranch = main\n"
+        f'[url "file://{tmp_path}/served/"]\n\tinsteadOf = https://git.example/\n'
+    )
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
     work = tmp_path / "work"
     commands = ["init -q", "add -A", "commit -qm one", "switch -qc side", "commit -qam side --allow-empty"]
@@ -289,7 +377,9 @@ def commit(work: Path, text: str) -> str:
     (work / "go.json").write_text('{"run": [{"method": "script.return", "params": "' + text + '"}]}')
     subprocess.run(["git", "-C", str(work), "commit", "-qam", text], check=True)
     subprocess.run(["git", "-C", str(work), "push", "-q", str(work.parent / "served" / "repo.git"), "main"], check=True)
-    return subprocess.run(["git", "-C", str(work), "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", "-C", str(work), "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 async def test_scripts_of_a_git_url(bench: Bench, repository: Path) -> None:
@@ -303,7 +393,9 @@ async def test_scripts_of_a_git_url(bench: Bench, repository: Path) -> None:
     assert bench.lines()[-1] == f"u {url}"
     assert (folder / "go.json").is_file()
     assert (await bench.steps(start(uri))).result == "one"
-    first = subprocess.run(["git", "-C", str(repository), "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    first = subprocess.run(
+        ["git", "-C", str(repository), "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
     commit(repository, "three")
     assert (await bench.steps(start(uri))).result == "one"
     assert (await bench.steps(start(uri, pull=True))).result == "three"
@@ -312,11 +404,21 @@ async def test_scripts_of_a_git_url(bench: Bench, repository: Path) -> None:
     assert (await bench.steps(start(uri, hash=first))).result == "one"
 
 
-@pytest.mark.parametrize(("params", "word"), [
-    ({"uri": "https://git.example/nothing.git/go.json"}, "git clone"), ({"uri": "https://git.example/nogit"}, ".git"), ({"uri": "http"}, ".git"),
-    ({"uri": "https://git.example/repo.git", "branch": "--upload-pack=x"}, "branch"), ({"uri": "https://git.example/repo.git", "hash": 5}, "hash"),
-    ({"uri": None}, "uri"), ({"uri": 5}, "uri"), ({}, "uri"), ({"uri": ""}, "uri"), ({"uri": ["a"]}, "uri"),
-])
+@pytest.mark.parametrize(
+    ("params", "word"),
+    [
+        ({"uri": "https://git.example/nothing.git/go.json"}, "git clone"),
+        ({"uri": "https://git.example/nogit"}, ".git"),
+        ({"uri": "http"}, ".git"),
+        ({"uri": "https://git.example/repo.git", "branch": "--upload-pack=x"}, "branch"),
+        ({"uri": "https://git.example/repo.git", "hash": 5}, "hash"),
+        ({"uri": None}, "uri"),
+        ({"uri": 5}, "uri"),
+        ({}, "uri"),
+        ({"uri": ""}, "uri"),
+        ({"uri": ["a"]}, "uri"),
+    ],
+)
 async def test_a_wrong_git_url(bench: Bench, repository: Path, params: dict[str, Any], word: str) -> None:
     before = set(bench.home.api.iterdir())
     result = await bench.steps({"method": "script.start", "params": params})

@@ -18,7 +18,7 @@ from orchestrator.engine.values import UNDEFINED
 from tests.engine.conftest import Bench, descendants, log, shell, start, until
 
 FOREVER = {"method": "process.wait"}
-SERVER = "python3 -c 'import time; print(\"ready \" + \"here\", flush=True); time.sleep(1000)'"
+SERVER = 'python3 -c \'import time; print("ready " + "here", flush=True); time.sleep(1000)\''
 READY = {"event": "/ready here/", "done": True}
 
 
@@ -45,7 +45,10 @@ async def overlap(bench: Bench, first: dict[str, Any], second: dict[str, Any]) -
     """Run two scripts at once; return how many of their steps were at work at the same time."""
     (bench.app / "m.js").write_text("""let now = 0, most = 0
       exports.work = async () => { most = Math.max(most, ++now); await new Promise(go => setTimeout(go, 150)); now--; return most }""")
-    paths = [bench.write(f"{name}.json", [{"uri": "m.js", "method": "work", **step}]) for name, step in (("a", first), ("b", second))]
+    paths = [
+        bench.write(f"{name}.json", [{"uri": "m.js", "method": "work", **step}])
+        for name, step in (("a", first), ("b", second))
+    ]
     return max(result.result for result in await asyncio.gather(*(bench.run(path) for path in paths)))
 
 
@@ -71,7 +74,14 @@ async def test_a_queued_script_start_does_not_wait_for_itself(bench: Bench) -> N
 
 @pytest.mark.parametrize("daemon", [False, True])
 async def test_on_stop_as_a_method(bench: Bench, *, daemon: bool) -> None:
-    path = bench.write("main.json", {"daemon": daemon, "run": [log("step")], "on": {"stop": {"method": "fs.write", "params": {"path": "stopped", "text": "x"}}}})
+    path = bench.write(
+        "main.json",
+        {
+            "daemon": daemon,
+            "run": [log("step")],
+            "on": {"stop": {"method": "fs.write", "params": {"path": "stopped", "text": "x"}}},
+        },
+    )
     await bench.run(path)
     assert (bench.app / "stopped").exists() is not daemon
     if daemon:
@@ -91,8 +101,23 @@ async def test_on_stop_as_a_module(bench: Bench) -> None:
     assert bench.lines() == ["step", "bye 2"]
 
 
-@pytest.mark.parametrize("request_", [{"method": "kernel.x"}, {"method": "no.such"}, {"uri": "missing.json"}, {"method": "fs.read", "params": {"path": "no"}},
-                                      {}, "text", 5, [1], {"method": 7}, {"uri": 7}, {"method": "jump"}, {"method": "log", "params": 5}])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"method": "kernel.x"},
+        {"method": "no.such"},
+        {"uri": "missing.json"},
+        {"method": "fs.read", "params": {"path": "no"}},
+        {},
+        "text",
+        5,
+        [1],
+        {"method": 7},
+        {"uri": 7},
+        {"method": "jump"},
+        {"method": "log", "params": 5},
+    ],
+)
 async def test_on_stop_that_fails_keeps_nothing_alive(bench: Bench, request_: Any) -> None:
     result = await bench.steps(shell(SERVER, on=[READY]), on={"stop": request_})
     assert result.status == "end"
@@ -117,8 +142,10 @@ async def test_on_stop_that_starts_its_own_script(bench: Bench) -> None:
 
 async def test_a_trigger_ends_a_script_that_is_no_daemon(bench: Bench) -> None:
     result = await bench.steps(
-        shell("echo go''ne; sleep 1000", on=[{"event": "/gone/", "trigger": "more"}]), log("never"),
-        more=[log("triggered {{input.event[0]}} {{args.trigger}}"), {"method": "script.return", "params": 3}])
+        shell("echo go''ne; sleep 1000", on=[{"event": "/gone/", "trigger": "more"}]),
+        log("never"),
+        more=[log("triggered {{input.event[0]}} {{args.trigger}}"), {"method": "script.return", "params": 3}],
+    )
     assert (result.status, result.result) == ("end", 3)
     assert "triggered gone more" in bench.lines()
     assert "never" not in bench.lines()
@@ -127,8 +154,14 @@ async def test_a_trigger_ends_a_script_that_is_no_daemon(bench: Bench) -> None:
 
 async def test_a_trigger_of_a_daemon_lets_it_go_on(bench: Bench) -> None:
     result = await bench.steps(
-        shell("echo go''ne; sleep 0.3; echo re''ady; sleep 1000", on=[{"event": "/gone/", "trigger": "more", "once": True}, {"event": "/ready/", "done": True}]),
-        log("after"), daemon=True, more=[log("triggered")])
+        shell(
+            "echo go''ne; sleep 0.3; echo re''ady; sleep 1000",
+            on=[{"event": "/gone/", "trigger": "more", "once": True}, {"event": "/ready/", "done": True}],
+        ),
+        log("after"),
+        daemon=True,
+        more=[log("triggered")],
+    )
     assert result.status == "end"
     assert bench.lines()[-1] == "after"
     assert "triggered" in bench.lines()
@@ -137,14 +170,21 @@ async def test_a_trigger_of_a_daemon_lets_it_go_on(bench: Bench) -> None:
 
 @pytest.mark.parametrize("more", [[{"method": "fs.read", "params": {"path": "no"}}], [], None, "text", [5]])
 async def test_a_trigger_that_fails_stops_its_script(bench: Bench, more: Any) -> None:
-    result = await bench.steps(shell("echo go''ne; sleep 1000", on=[{"event": "/gone/", "trigger": "more"}]), daemon=True, more=more)
+    result = await bench.steps(
+        shell("echo go''ne; sleep 1000", on=[{"event": "/gone/", "trigger": "more"}]), daemon=True, more=more
+    )
     assert result.status == "error"
     assert not bench.engine.runs
 
 
 async def test_stopping_a_script_stops_its_trigger(bench: Bench) -> None:
-    path = bench.write("main.json", {"run": [shell("echo go''ne; sleep 1000", on=[{"event": "/gone/", "trigger": "more"}])],
-                                     "more": [start("child.json"), log("never")]})
+    path = bench.write(
+        "main.json",
+        {
+            "run": [shell("echo go''ne; sleep 1000", on=[{"event": "/gone/", "trigger": "more"}])],
+            "more": [start("child.json"), log("never")],
+        },
+    )
     child = bench.write("child.json", [FOREVER])
     running = asyncio.ensure_future(bench.run(path))
     await until(lambda: bench.engine.running(child))
@@ -195,7 +235,9 @@ async def test_scripts_that_start_each_other(bench: Bench) -> None:
 async def test_deep_nesting(bench: Bench) -> None:
     depth = 40
     for level in range(depth):
-        bench.write(f"s{level}.json", [start(f"s{level + 1}.json"), {"method": "script.return", "params": "{{input + 1}}"}])
+        bench.write(
+            f"s{level}.json", [start(f"s{level + 1}.json"), {"method": "script.return", "params": "{{input + 1}}"}]
+        )
     bench.write(f"s{depth}.json", [{"method": "script.return", "params": 0}])
     result = await bench.run(str(bench.app / "s0.json"))
     assert result.result == depth
@@ -223,8 +265,14 @@ async def test_stopping_a_parent_leaves_its_child(bench: Bench) -> None:
 
 async def test_twenty_scripts_at_once(bench: Bench) -> None:
     for number in range(20):
-        bench.write(f"s{number}.json", [shell(f"echo n{number}"), {"method": "local.set", "params": {"n": number}},
-                                        {"method": "script.return", "params": "{{local.n}}"}])
+        bench.write(
+            f"s{number}.json",
+            [
+                shell(f"echo n{number}"),
+                {"method": "local.set", "params": {"n": number}},
+                {"method": "script.return", "params": "{{local.n}}"},
+            ],
+        )
     results = await asyncio.gather(*(bench.run(str(bench.app / f"s{number}.json")) for number in range(20)))
     assert [result.result for result in results] == list(range(20))
 
@@ -242,8 +290,15 @@ async def test_three_servers_in_one_start(bench: Bench) -> None:
 
 
 async def test_a_script_restarts_itself(bench: Bench) -> None:
-    path = bench.write("main.json", [{"method": "global.set", "params": {"n": "{{(global.n || 0) + 1}}"}}, log("n {{global.n}} {{args.a}}"),
-                                     {"method": "script.restart", "when": "{{global.n < 3}}"}, log("end")])
+    path = bench.write(
+        "main.json",
+        [
+            {"method": "global.set", "params": {"n": "{{(global.n || 0) + 1}}"}},
+            log("n {{global.n}} {{args.a}}"),
+            {"method": "script.restart", "when": "{{global.n < 3}}"},
+            log("end"),
+        ],
+    )
     result = await bench.run(path, {"a": "kept"})
     assert result.status == "stopped"
     await until(lambda: bench.lines()[-1:] == ["end"])
@@ -253,8 +308,11 @@ async def test_a_script_restarts_itself(bench: Bench) -> None:
 
 async def test_a_script_restarts_another(bench: Bench) -> None:
     other = bench.write("other.json", {"daemon": True, "run": [log("other {{args.n}}")]})
-    await bench.steps(start("other.json", params={"n": 1}), {"method": "script.restart", "params": {"uri": "other.json", "params": {"n": 2}}},
-                      log("i {{input.scheduled}} {{input.self}}"))
+    await bench.steps(
+        start("other.json", params={"n": 1}),
+        {"method": "script.restart", "params": {"uri": "other.json", "params": {"n": 2}}},
+        log("i {{input.scheduled}} {{input.self}}"),
+    )
     await until(lambda: "other 2" in bench.lines())
     assert "i true false" in bench.lines()
     assert bench.engine.running(other)
@@ -262,7 +320,12 @@ async def test_a_script_restarts_another(bench: Bench) -> None:
 
 async def test_script_stop_of_several_and_of_itself(bench: Bench) -> None:
     children = [bench.write(f"{name}.json", {"daemon": True, "run": [log(name)]}) for name in "ab"]
-    result = await bench.steps(start("a.json"), start("b.json"), {"method": "script.stop", "params": {"uri": ["a.json", "b.json", "main.json"]}}, log("never"))
+    result = await bench.steps(
+        start("a.json"),
+        start("b.json"),
+        {"method": "script.stop", "params": {"uri": ["a.json", "b.json", "main.json"]}},
+        log("never"),
+    )
     assert result.status == "stopped"
     assert not any(bench.engine.running(child) for child in children)
     assert "never" not in bench.lines()
@@ -270,8 +333,13 @@ async def test_script_stop_of_several_and_of_itself(bench: Bench) -> None:
 
 async def test_script_ready(bench: Bench) -> None:
     bench.write("child.json", [log("x")])
-    await bench.steps({"method": "script.ready", "params": {"uri": "child.json"}}, log("{{input}}"), start("child.json"),
-                      {"method": "script.ready", "params": {"uri": "child.json"}}, log("r {{input}} {{ready('child.json')}}"))
+    await bench.steps(
+        {"method": "script.ready", "params": {"uri": "child.json"}},
+        log("{{input}}"),
+        start("child.json"),
+        {"method": "script.ready", "params": {"uri": "child.json"}},
+        log("r {{input}} {{ready('child.json')}}"),
+    )
     assert bench.lines() == ["false", "x", "r true true"]
 
 
@@ -292,7 +360,10 @@ WAITS: dict[str, Any] = {
     "shell": shell("sleep 1000"),
     "shell that ignores signals": shell("trap '' INT TERM HUP; sleep 1000"),
     "interactive shell": shell("true", input=True),
-    "shell.enter": {"method": "shell.enter", "params": {"id": "sh", "message": "sleep 1000", "on": [{"event": "/never/", "return": 1}]}},
+    "shell.enter": {
+        "method": "shell.enter",
+        "params": {"id": "sh", "message": "sleep 1000", "on": [{"event": "/never/", "return": 1}]},
+    },
     "exec": {"method": "exec", "params": {"message": "sleep 1000"}},
     "input": {"method": "input", "params": {"form": [{"key": "k", "required": True}]}},
     "process.wait": FOREVER,
@@ -335,8 +406,11 @@ async def test_stop_in_the_middle_of(bench: Bench, what: str, stuck_port: int, m
 
 async def test_required_variables_are_stored_for_the_app(bench: Bench) -> None:
     bench.engine.answers = Answers({"API_TOKEN": "s3cret"})
-    path = bench.write("main.js", """module.exports = async kernel => ({ env: [{ key: 'API_TOKEN', title: 'Token' }, { env: 'SIZE', default: 'small' }],
-      run: [{ method: 'log', params: { text: 'e {{env.SIZE}} {{env.API_TOKEN.length}}' } }, { method: 'shell.run', params: { message: 'echo =$SIZE=' } }] })""")
+    path = bench.write(
+        "main.js",
+        """module.exports = async kernel => ({ env: [{ key: 'API_TOKEN', title: 'Token' }, { env: 'SIZE', default: 'small' }],
+      run: [{ method: 'log', params: { text: 'e {{env.SIZE}} {{env.API_TOKEN.length}}' } }, { method: 'shell.run', params: { message: 'echo =$SIZE=' } }] })""",
+    )
     result = await bench.run(path)
     assert "=small=" in result.result["stdout"]
     assert bench.lines()[0] == "e small 6"
@@ -357,7 +431,9 @@ async def test_missing_variables_are_listed(bench: Bench) -> None:
 
 
 async def test_variables_set_by_a_step_are_seen_by_the_next(bench: Bench) -> None:
-    await bench.steps({"method": "env.set", "params": {"COLOUR": "red"}}, log("{{env.COLOUR}}"), shell("echo =$COLOUR="))
+    await bench.steps(
+        {"method": "env.set", "params": {"COLOUR": "red"}}, log("{{env.COLOUR}}"), shell("echo =$COLOUR=")
+    )
     assert "red" in bench.lines()
     assert "=red=" in bench.sink.all_text()
 
@@ -381,7 +457,11 @@ def web() -> Iterator[str]:
 
 
 async def test_any_result_with_an_error_ends_a_script(bench: Bench, web: str) -> None:
-    for step in ({"method": "net", "params": {"url": web}}, {"method": "script.return", "params": {"error": "mine"}}, {"method": "exec", "params": {"message": "false"}}):
+    for step in (
+        {"method": "net", "params": {"url": web}},
+        {"method": "script.return", "params": {"error": "mine"}},
+        {"method": "exec", "params": {"message": "false"}},
+    ):
         result = await bench.steps(step, log("never"))
         assert result.status == "error"
     assert bench.lines() == []

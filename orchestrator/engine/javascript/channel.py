@@ -212,7 +212,9 @@ class Channel:
             return
         if self._loops():
             asked = next(iter(self._asked.values()))
-            self.kill(f"the JavaScript sidecar was stopped: the launcher's code computed for {BUSY_SECONDS:g} s without an end (at `{asked}`)")
+            self.kill(
+                f"the JavaScript sidecar was stopped: the launcher's code computed for {BUSY_SECONDS:g} s without an end (at `{asked}`)"
+            )
             return
         self._watch = self._loop.call_later(WATCH_INTERVAL, self._look)
 

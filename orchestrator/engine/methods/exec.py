@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.call import Call, method
 from orchestrator.engine.disk import disk
+from orchestrator.engine.errors import ScriptError
 from orchestrator.engine.methods.parameters import given, number, optional_mapping, optional_text
 from orchestrator.engine.values import UNDEFINED, to_text, truthy
 
@@ -30,6 +31,8 @@ async def execute(call: Call) -> Any:
     message = optional_text(call, params, "message")
     if not message:
         return UNDEFINED
+    if "\0" in message:
+        raise ScriptError("`message` holds a NUL character, which no command can hold")
     folder = given(params, "cwd") or given(params, "path")
     cwd = call.path("cwd", folder) if folder is not None else call.cwd
     shell = params.get("shell") if isinstance(params.get("shell"), str) else "/bin/sh"

@@ -74,7 +74,7 @@ def request_of(call: Call, params: Mapping[str, Any]) -> ShellRequest:
     if env is not None and not isinstance(env, Mapping):
         raise wrong(call, "env", "an object", env)
     remove = given(params, "-env")
-    if remove is not None and not isinstance(remove, (list, tuple)):
+    if remove is not None and not (isinstance(remove, (list, tuple)) and all(isinstance(name, str) for name in remove)):
         raise wrong(call, "-env", "an array of names", remove)
     chain = params.get("chain", UNDEFINED)
     sudo = truthy(params.get("sudo", UNDEFINED))

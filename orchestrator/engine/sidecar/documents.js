@@ -21,8 +21,27 @@ function edit (file, op, params) {
   if (!file.endsWith('.json')) return undefined
   const document = apply(read(file) ?? {}, op, params)
   fs.mkdirSync(path.dirname(file), { recursive: true })
-  fs.writeFileSync(file, JSON.stringify(document, null, 2))
+  replace(file, JSON.stringify(document, null, 2))
   return undefined
+}
+
+/** Write a file whole or not at all: a full disk or a kill leaves what was there. */
+function replace (file, text) {
+  let target = file
+  let mode
+  try {
+    target = fs.realpathSync(file) // a link stays a link
+    mode = fs.statSync(target).mode & 0o777
+  } catch {}
+  const beside = `${target}.${process.pid}.new`
+  try {
+    fs.writeFileSync(beside, text)
+    if (mode !== undefined) fs.chmodSync(beside, mode)
+    fs.renameSync(beside, target)
+  } catch (error) {
+    fs.rmSync(beside, { force: true })
+    throw error
+  }
 }
 
 module.exports = { read, edit }
