@@ -29,7 +29,8 @@ def paint(text: str, style: str, stream: TextIO) -> str:
 
 def say(text: str, *, style: str | None = None) -> None:
     """Print a line of progress on stderr, below what an app printed and did not end."""
-    sys.stderr.write(("\n" if _unfinished.pop("line", False) else "") + (paint(text, style, sys.stderr) if style else text) + "\n")
+    below = "\n" if _unfinished.pop("line", False) else ""
+    sys.stderr.write(below + (paint(text, style, sys.stderr) if style else text) + "\n")
     sys.stderr.flush()
 
 

@@ -373,7 +373,7 @@ class Engine:
             await confined.close()  # a menu is rare, and a second Node would stay as large as the engine
 
     def queue_of(self, rendered: Rendered) -> tuple[str, asyncio.Semaphore]:
-        """Return the queue that steps of this method share, and its name; the first decides how many run at once (5.7)."""
+        """Return the queue that steps of this method share, and its name; the first sets how many run at once (5.7)."""
         name = f"{rendered.uri or ''} {rendered.method if isinstance(rendered.method, str) else 'function'}"
         if name not in self._queues:
             self._queues[name] = asyncio.Semaphore(1 if rendered.queue else MANY)

@@ -27,8 +27,8 @@ _NUMBERS = itertools.count(1)
 class RunResult:
     """Tell how a run ended.
 
-    `status` is `end`, `error` or `stopped`; `step` and `method` say where it failed; `failed_children` names scripts that
-    it started and that failed (the run itself goes on then, 11.1).
+    `status` is `end`, `error` or `stopped`; `step` and `method` say where it failed; `failed_children` names scripts
+    that it started and that failed (the run itself goes on then, 11.1).
     """
 
     status: str
@@ -208,10 +208,10 @@ class Run:
             engine.traced(*row_at, method, rendered.params, executed=False)
             self.event("step.skip", {"index": index, "steps": opened.steps, "method": to_text(method)})
             return None, after(index, opened.steps)
-        return await self._execute(run_id, opened, at, value, rendered, function)
+        return await self._execute(run_id, opened, at, value, rendered=rendered, function=function)
 
     async def _render(self, run_id: str, opened: Opened, index: int, value: Any) -> Rendered:
-        """Have the sidecar render a step; when it died, load the script again and try once more, since rendering changes nothing."""
+        """Have the sidecar render a step; when it died, load the script again and try once more (it has no effects)."""
         sidecar, port = self.engine.sidecar, self.engine.ports.next_free()
         if run_id not in sidecar.lost:
             try:
@@ -234,13 +234,7 @@ class Run:
         return await sidecar.step(run_id, index, input=value, port=port)
 
     async def _execute(
-        self,
-        run_id: str,
-        opened: Opened,
-        at: Following,
-        value: Any,
-        rendered: Rendered,  # noqa: PLR0913, PLR0917  # all facts of one step
-        function: Method | None,
+        self, run_id: str, opened: Opened, at: Following, value: Any, *, rendered: Rendered, function: Method | None
     ) -> tuple[Any, Following | None]:
         engine, index = self.engine, at.index
         name = rendered.method if isinstance(rendered.method, str) else "function"
@@ -254,7 +248,7 @@ class Run:
             async with self._in_queue(rendered):
                 result = await self._call(run_id, call, rendered, function)
             if isinstance(result, Mapping) and truthy(result.get("error", UNDEFINED)):
-                raise ScriptError(_error_text(name, result["error"]))
+                raise ScriptError(_error_text(name, result["error"]))  # noqa: TRY301  # as if the method had raised it
         except asyncio.CancelledError:
             self._step_ended(row, call, began, UNDEFINED, "stopped")
             raise
@@ -282,7 +276,7 @@ class Run:
 
     @contextlib.asynccontextmanager
     async def _in_queue(self, rendered: Rendered) -> AsyncIterator[None]:
-        """Stand in the queue of the step's method (5.7), unless a script that waits for this one is in it: both would wait for ever."""
+        """Stand in the queue of the step's method (5.7), unless a script that waits for this one is in it already."""
         name, queue = self.engine.queue_of(rendered)
         if self._above_holds(name):
             yield

@@ -94,10 +94,10 @@ def decode(value: Any) -> Any:  # noqa: PLR0911  # as above
         except (binascii.Error, ValueError):
             return {key: decode(item) for key, item in value.items()}
     if isinstance(value.get("$match"), list):
-        groups = value.get("groups")
+        groups, index = value.get("groups"), value.get("index")
         return Match(
             tuple(decode(item) for item in value["$match"]),
-            int(value.get("index") or 0),
+            index if isinstance(index, int) else 0,
             decode(groups) if isinstance(groups, dict) else None,
             str(value.get("input") or ""),
         )

@@ -1,4 +1,6 @@
-"""Wrong types in every parameter of every method: never an exception of ours, never a hang, one clear error or what is documented."""
+"""Wrong types in every parameter of every method: never an exception of ours, never a hang, one clear error at most."""
+
+# ruff: noqa: E501  # tables of scripts and JavaScript read best with one case on a line
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Launchers that are broken, hostile or endless, through the command line: one clear error, a right exit status, nothing left."""
+"""Launchers that are broken, hostile or endless, on the command line: one error, a right exit status, nothing left."""
+
+# ruff: noqa: E501  # tables of scripts and JavaScript read best with one case on a line
 
 from __future__ import annotations
 
@@ -153,7 +155,7 @@ def test_an_interruption(program: Program, number: signal.Signals, status: int) 
         },
     )
     process = program.begin_script(path, "--trace", trace)
-    until(lambda: (program.app / "began").exists())
+    until((program.app / "began").exists)
     process.send_signal(number)
     done = program.end(process)
     assert done.status == status
@@ -176,7 +178,7 @@ def test_an_endless_function_can_be_interrupted(program: Program, body: str) -> 
         + " })() } }, { method: 'process.wait' }] }",
     )
     process = program.begin_script(path)
-    until(lambda: (program.app / "began").exists())
+    until((program.app / "began").exists)
     process.send_signal(signal.SIGINT)
     assert program.end(process).status == 130
 
@@ -187,7 +189,7 @@ def test_interrupted_while_loading(program: Program) -> None:
         "require('fs').writeFileSync(__dirname + '/began', ''); module.exports = async () => { await new Promise(() => {}) }",
     )
     process = program.begin_script(path)
-    until(lambda: (program.app / "began").exists())
+    until((program.app / "began").exists)
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     assert program.end(process).status == 130
@@ -210,7 +212,7 @@ def test_a_daemon_that_stays_until_interrupted(program: Program) -> None:
         },
     )
     process = program.begin_script(path, "--stay")
-    until(lambda: (program.app / "began").exists())
+    until((program.app / "began").exists)
     time.sleep(0.5)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)

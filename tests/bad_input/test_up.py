@@ -1,5 +1,7 @@
 """Launchers that go wrong under `pinoctl up`: menus without an end, servers that never answer, two commands at once."""
 
+# ruff: noqa: E501  # tables of scripts and JavaScript read best with one case on a line
+
 from __future__ import annotations
 
 import json

@@ -4,6 +4,8 @@ usage: python -m tests.engine.killed HOME SCRIPT STATE MODE, with MODE `boundary
 `start` (when a step begins, once for each beginning) or `never`.
 """
 
+# ruff: noqa: E501  # tables of scripts and JavaScript read best with one case on a line
+
 from __future__ import annotations
 
 import asyncio

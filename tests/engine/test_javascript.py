@@ -1,4 +1,6 @@
-"""What a launcher's JavaScript may do inside a run: functions, modules, `kernel`, and a sidecar that dies under it (spec 2.6, 7.0)."""
+"""What a launcher's JavaScript may do inside a run: functions, modules, `kernel`, a sidecar that dies (spec 2.6, 7.0)."""
+
+# ruff: noqa: E501  # tables of scripts and JavaScript read best with one case on a line
 
 from __future__ import annotations
 
@@ -17,7 +19,6 @@ import pytest
 from orchestrator.engine.errors import LoadError, SidecarError
 from orchestrator.engine.javascript import channel
 from tests.engine.conftest import Bench, log, shell, start, until
-
 
 # functions and modules
 
@@ -373,13 +374,15 @@ def repository(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     config.write_text(before)
 
 
-def commit(work: Path, text: str) -> str:
+def head(work: Path) -> str:
+    command = ["git", "-C", str(work), "rev-parse", "HEAD"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def commit(work: Path, text: str) -> None:
     (work / "go.json").write_text('{"run": [{"method": "script.return", "params": "' + text + '"}]}')
     subprocess.run(["git", "-C", str(work), "commit", "-qam", text], check=True)
     subprocess.run(["git", "-C", str(work), "push", "-q", str(work.parent / "served" / "repo.git"), "main"], check=True)
-    return subprocess.run(
-        ["git", "-C", str(work), "rev-parse", "HEAD"], check=True, capture_output=True, text=True
-    ).stdout.strip()
 
 
 async def test_scripts_of_a_git_url(bench: Bench, repository: Path) -> None:
@@ -393,9 +396,7 @@ async def test_scripts_of_a_git_url(bench: Bench, repository: Path) -> None:
     assert bench.lines()[-1] == f"u {url}"
     assert (folder / "go.json").is_file()
     assert (await bench.steps(start(uri))).result == "one"
-    first = subprocess.run(
-        ["git", "-C", str(repository), "rev-parse", "HEAD"], check=True, capture_output=True, text=True
-    ).stdout.strip()
+    first = head(repository)
     commit(repository, "three")
     assert (await bench.steps(start(uri))).result == "one"
     assert (await bench.steps(start(uri, pull=True))).result == "three"

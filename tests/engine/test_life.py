@@ -1,4 +1,6 @@
-"""Starting, nesting, stopping: `on.stop`, triggers, queues, daemons, restarts, stops in the middle of every wait (spec 5.7, 7.4, 11)."""
+"""Starting, nesting, stopping: `on.stop`, triggers, queues, restarts, stops in the middle of waits (spec 5.7, 7.4, 11)."""
+
+# ruff: noqa: E501  # tables of scripts and JavaScript read best with one case on a line
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ SERVER = 'python3 -c \'import time; print("ready " + "here", flush=True); time.s
 READY = {"event": "/ready here/", "done": True}
 
 
-# returns, notify, queue
+# what a step may ask for besides its method
 
 
 async def test_returns_stores_what_is_true(bench: Bench) -> None:

@@ -43,7 +43,7 @@ def _finite(value: Any) -> Any:
 
 
 def _whole(value: Any) -> Any:
-    """Replace halves of surrogate pairs, as JavaScript does when it writes text; nothing outside of it can hold them."""
+    """Replace halves of surrogate pairs, as JavaScript does when it writes text; nothing else can hold them."""
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
@@ -213,7 +213,8 @@ class Channel:
         if self._loops():
             asked = next(iter(self._asked.values()))
             self.kill(
-                f"the JavaScript sidecar was stopped: the launcher's code computed for {BUSY_SECONDS:g} s without an end (at `{asked}`)"
+                "the JavaScript sidecar was stopped: "
+                f"the launcher's code computed for {BUSY_SECONDS:g} s without an end (at `{asked}`)"
             )
             return
         self._watch = self._loop.call_later(WATCH_INTERVAL, self._look)

@@ -125,11 +125,11 @@ def start_node(env: Mapping[str, str], cwd: str, *, memory: int = MEMORY) -> Nod
 def marked(mark: str) -> list[int]:
     """Return the processes whose environment holds a mark."""
     wanted, found = f"{MARK}={mark}\0".encode(), []
-    for name in os.listdir("/proc") if mark else ():
-        if name.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:
-                if wanted in file.read() + b"\0":
-                    found.append(int(name))
+    for folder in Path("/proc").iterdir() if mark else ():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                if wanted in (folder / "environ").read_bytes() + b"\0":
+                    found.append(int(folder.name))
     return found
 
 
