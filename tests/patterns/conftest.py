@@ -128,7 +128,7 @@ def app(patterns, tmp_path, request):
         for path, text in {"server.py": SERVER_PY, "server.js": SERVER_JS, **files}.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(json.dumps(text) if isinstance(text, (dict, list)) else text)
+            target.write_text(json.dumps(text, indent=1) if isinstance(text, (dict, list)) else text)
         one = App(patterns, folder)
         made.append(one)
         return one
