@@ -315,7 +315,7 @@ class Engine:
                 await self.sidecar.restart()
             await closing
         if not self.runs:
-            await asyncio.to_thread(self.sidecar.sweep)
+            self.sidecar.sweep()  # not in a thread: what a script that begins meanwhile starts must not be met
 
     def _forget(self, run: Run) -> None:
         if self.runs.get(run.path) is run:

@@ -1,5 +1,7 @@
 """The pure parts: which step follows, values and their JSON, traces."""
 
+# ruff: noqa: E501  # tables read best with one case on a line
+
 from __future__ import annotations
 
 import json

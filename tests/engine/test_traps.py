@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import json
-import os
+
+import psutil
 
 from tests.engine.conftest import Bench, log, shell, start, until
 
@@ -27,10 +28,10 @@ async def test_09_exit_in_a_message_ends_the_step(bench: Bench) -> None:
 async def test_10_done_lives_on_only_in_a_daemon(bench: Bench) -> None:
     step = shell("echo $$ > pid; echo re''ady; sleep 1000", on=[{"event": "/ready/", "done": True}])
     await bench.steps(step)
-    await until(lambda: not os.path.exists(f"/proc/{bench.read('pid').strip()}"))
+    await until(lambda: not psutil.pid_exists(int(bench.read("pid"))))
     result = await bench.steps(step, daemon=True)
     assert result.daemon
-    assert os.path.exists(f"/proc/{bench.read('pid').strip()}")
+    assert psutil.pid_exists(int(bench.read("pid")))
 
 
 async def test_11_an_existing_folder_is_taken_for_an_environment(bench: Bench) -> None:
