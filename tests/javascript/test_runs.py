@@ -382,7 +382,7 @@ async def test_values_go_round(sidecar: Sidecar, home: Path) -> None:
         True,
         0,
         -1.5,
-        "é\ud83d",
+        "é\U0001f600",
         "\u2028",
         b"\x00\xff",
         match,
