@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 from orchestrator.agent.probe import Answer, Probe, is_here
 from orchestrator.agent.urls import IsHere, candidates, cut_url, find_addresses, is_web, with_hint
+from orchestrator.engine.redaction import HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from orchestrator.agent.proc import Listening
 
-DECLARED, ANNOUNCED, PRINTED, PORT = "local.url", "announced", "printed", "port"
-_RANK = {DECLARED: 0, ANNOUNCED: 1, PRINTED: 2, PORT: 2}
+DECLARED, OPENED, ANNOUNCED, PRINTED, PORT = "local.url", "opened", "announced", "printed", "port"
+_RANK = {DECLARED: 0, OPENED: 1, ANNOUNCED: 2, PRINTED: 3, PORT: 3}
 TICK = 0.1
 PORTS_EVERY = 0.5
 SLOWEST = 1.0
@@ -30,7 +31,7 @@ LONGEST = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Name the URL that answered and where it was found: local.url, announced, printed, port or none."""
+    """Name the URL that answered and where it was found: local.url, opened, announced, printed, port or none."""
 
     url: str | None
     source: str
@@ -56,9 +57,9 @@ class Candidate:
 
     @property
     def rank(self) -> tuple[int, int, int]:
-        """Order of preference: declared ones, then pages before bare APIs, then announced ones, then the latest."""
+        """Order of preference: declared and opened ones, pages before APIs, announced ones, the latest."""
         page = self.answer is not None and self.answer.page
-        return (0 if self.source == DECLARED else 1 if page else 2, _RANK[self.source], -self.number)
+        return (0 if self.source in {DECLARED, OPENED} else 1 if page else 2, _RANK[self.source], -self.number)
 
 
 @dataclass(slots=True)
@@ -101,6 +102,13 @@ class Readiness:
         url = cut_url(value) if name == self.name else None
         if url:
             self._add(url, DECLARED)
+
+    def opens(self, url: str) -> None:
+        """Take a page that a script opens in the browser; scripts of 2023 say in no other way where the app is."""
+        self.opened = url
+        here = cut_url(url)
+        if here and HIDDEN not in url:
+            self._add(here, OPENED)
 
     def output(self, text: str) -> None:
         """Take output of the app's scripts; addresses are found line by line, also in the line not yet ended."""
@@ -170,6 +178,8 @@ class Readiness:
         quiet = self.clock() - max(self._stepped, self._news)
         if declared:  # what the script declares is awaited, unless it stays dead while another address answers
             return quiet >= 10 * SETTLED
+        if best.source == OPENED:
+            return True
         page = best.answer is not None and best.answer.page
         return quiet >= SETTLED or (self._ended and page and best.source == ANNOUNCED)
 

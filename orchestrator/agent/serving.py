@@ -156,7 +156,7 @@ class Serving:
         elif self._readiness is not None and kind == "step.start":
             self._readiness.stepped()
         elif self._readiness is not None and kind == "open" and isinstance(data.get("url"), str):
-            self._readiness.opened = data["url"]
+            self._readiness.opens(data["url"])
 
     def output(self, raw: str) -> None:
         """Take output of the engine's scripts."""

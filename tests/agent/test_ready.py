@@ -90,6 +90,25 @@ async def test_printed_pages_beat_printed_apis_and_the_last_page_wins():
     assert (await world.wait())[:2] == ("http://127.0.0.1:2/", "announced")
 
 
+async def test_a_page_that_the_script_opens_is_taken_at_once_unless_one_is_declared():
+    world = World()
+    world.answers = {"http://127.0.0.1:1/": API, "http://127.0.0.1:2/": PAGE}
+    world.at(0.2, lambda: world.ready.output("Running on http://127.0.0.1:2/\n"))
+    world.at(0.4, lambda: world.ready.opens("/?selected=demo"))
+    world.at(0.5, lambda: world.ready.opens("https://github.com/x/y"))
+    world.at(0.6, lambda: world.ready.opens("http://127.0.0.1:1/"))
+    url, source, seconds = await world.wait()
+    assert (url, source) == ("http://127.0.0.1:1/", "opened")
+    assert seconds < 1
+
+    world = World()
+    world.answers = {"http://127.0.0.1:1/": PAGE}
+    world.at(0.1, lambda: world.ready.local("url", "http://127.0.0.1:3/"))
+    world.at(0.2, lambda: world.ready.opens("http://127.0.0.1:1/"))
+    world.at(2, lambda: world.answers.update({"http://127.0.0.1:3/": PAGE}))
+    assert (await world.wait())[:2] == ("http://127.0.0.1:3/", "local.url")
+
+
 async def test_an_announced_page_is_taken_at_once_when_the_script_is_through():
     world = World()
     world.answers = {"http://127.0.0.1:1": PAGE}

@@ -82,9 +82,9 @@ def test_waiting_for_a_server_with_process_wait(app):
         "start.js": js(script(
             step("local.set", {"port": "{{port}}"}),
             step("shell.start", {"id": "server"}),
-            step("shell.enter", {"id": "server", "message": "sleep 0.4; python3 server.py {{local.port}} silent &",
+            step("shell.enter", {"id": "server", "message": "sleep 0.4; python3 server.py {{local.port}} > log.txt 2>&1 &",
                                  "on": [{"event": None, "return": True}]}),
-            step("process.wait", {"uri": "http://127.0.0.1:{{local.port}}", "interval": 100}),
+            step("process.wait", {"uri": "http://127.0.0.1:{{local.port}}", "interval": 0.1}),
             set_url("http://127.0.0.1:{{local.port}}"), daemon=True)),
     })  # fmt: skip
     one()
@@ -251,7 +251,7 @@ def test_servers_and_helpers_that_leave_their_terminal_die_with_the_app(app):
             step("local.set", {"port": "{{port}}"}),
             shell("(setsid nohup python3 server.py {{local.port}} silent > log.txt 2>&1 &) ; sleep 0.1; echo started; sleep 1000",
                   on=[{"event": "/^started/m", "done": True}]),
-            step("process.wait", {"url": "http://127.0.0.1:{{local.port}}", "interval": 50}),
+            step("process.wait", {"url": "http://127.0.0.1:{{local.port}}", "interval": 0.1}),
             set_url("http://127.0.0.1:{{local.port}}"), daemon=True)),
     })  # fmt: skip
     one()

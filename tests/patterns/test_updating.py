@@ -114,3 +114,15 @@ def test_up_down_and_up_again_are_quick_and_the_same(app):
     assert "install.js" not in one.err
     assert {key: first[key] for key in ("app", "state", "place", "failed")} == {key: second[key] for key in ("app", "state", "place", "failed")}
     assert one.run("reset", one.name, "--yes").status == 2, "this launcher has no reset script"
+
+
+def test_apps_that_start_at_the_same_time_get_different_ports(app):
+    slow = js(script(serve("sleep 0.5; python3 server.py {{port}} plain {{name}}"), set_url(), daemon=True))
+    several = [app({**FILES, "start.js": slow}, name=f"at-once-{number}") for number in range(3)]
+    commands = [one.start("up", one.folder) for one in several]
+    assert [command.wait(timeout=60) for command in commands] == [0, 0, 0]
+    urls = [one.run("open", one.name).last for one in several]
+    assert len(set(urls)) == 3
+    for one, url in zip(several, urls, strict=True):
+        assert one.name in json.loads(page(url))["args"][2]
+        one.down()
