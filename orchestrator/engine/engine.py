@@ -172,26 +172,29 @@ class Engine:
         self.runs[path] = run
         self._ready.discard(path)
         self.sidecar.set_state(path, running=True, ready=False)
-        run.task = asyncio.create_task(self._open(run))
+        run.task = asyncio.create_task(self._work(run))
+        return await asyncio.shield(run.finished)
+
+    async def _work(self, run: Run) -> None:
+        """Open a run and do its steps, in a task of its own: whoever waits for it may be stopped meanwhile (11.1)."""
         try:
-            await run.task
+            await run.open()
+            if run.parent is None:
+                await self._require(run)
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and run.stopped.is_set():
-                return await asyncio.shield(run.finished)
-            run.cancel()
+            if run.stopped.is_set():
+                return  # `stop` settles it
             self._forget(run)
             await self._close_run(run)
             if isinstance(error, JavaScriptError):
-                raise LoadError(f"`{run.name}` cannot be run: {error.name}: {error}") from error
-            raise
-        if not run.stopped.is_set():
-            run.task = asyncio.create_task(run.main())
-        return await asyncio.shield(run.finished)
-
-    async def _open(self, run: Run) -> None:
-        await run.open()
-        if run.parent is None:
-            await self._require(run)
+                error = LoadError(f"`{run.name}` cannot be run: {error.name}: {error}")
+            if not isinstance(error, Exception):
+                self._settle(run, RunResult("stopped"))
+                raise
+            run.finished.set_exception(error)
+            run.finished.exception()  # nobody may be waiting any more
+            return
+        await run.main()
 
     async def _require(self, run: Run) -> None:
         """Get the variables that a script requires before its first step, and store them for its app (spec 4)."""

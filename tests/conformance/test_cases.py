@@ -33,7 +33,7 @@ STEPS_FOLLOW = {
     "shell/exit.json#2.15": "the desktop hangs at `exit`; for us the step is over (spec 8.9), so the next one runs",
 }
 MATCH_STARTS_WITH = {
-    "shell/cmdecho2.json#2.12": "how much of the following lines a greedy pattern takes depends on how the output was split",
+    "shell/cmdecho2.json#2.12": "what a greedy one takes of the following lines depends on how the output was split",
     "more/daemonnest.json#4.26": "the match holds a process id",
 }
 

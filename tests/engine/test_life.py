@@ -46,7 +46,7 @@ async def test_notify_tells_the_sink(bench: Bench) -> None:
 async def overlap(bench: Bench, first: dict[str, Any], second: dict[str, Any]) -> int:
     """Run two scripts at once; return how many of their steps were at work at the same time."""
     (bench.app / "m.js").write_text("""let now = 0, most = 0
-      exports.work = async () => { most = Math.max(most, ++now); await new Promise(go => setTimeout(go, 150)); now--; return most }""")
+      exports.work = async () => { most = Math.max(most, ++now); await new Promise(go => setTimeout(go, 600)); now--; return most }""")
     paths = [
         bench.write(f"{name}.json", [{"uri": "m.js", "method": "work", **step}])
         for name, step in (("a", first), ("b", second))
