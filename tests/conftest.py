@@ -20,6 +20,7 @@ SERVING = (
     "commands/test_trouble",
     "conformance/test_cases",
     "agent/test_spawn",
+    "bad_input/test_output",
     "engine/test_checklist",
     "patterns/",
     "ports/",
