@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from orchestrator.agent.proc import Listening
 
-DECLARED, OPENED, ANNOUNCED, PRINTED, PORT = "local.url", "opened", "announced", "printed", "port"
-_RANK = {DECLARED: 0, OPENED: 1, ANNOUNCED: 2, PRINTED: 3, PORT: 3}
+DECLARED, OPENED, BELOW, ANNOUNCED, PRINTED, PORT = "local.url", "opened", "script", "announced", "printed", "port"
+_RANK = {DECLARED: 0, OPENED: 1, BELOW: 2, ANNOUNCED: 3, PRINTED: 4, PORT: 4}
 TICK = 0.1
 PORTS_EVERY = 0.5
 SLOWEST = 1.0
@@ -31,7 +31,10 @@ LONGEST = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Name the URL that answered and where it was found: local.url, opened, announced, printed, port or none."""
+    """Name the URL that answered and where it was found.
+
+    `source`: local.url, opened, script (the local.url of another script), announced, printed, port or none.
+    """
 
     url: str | None
     source: str
@@ -57,9 +60,9 @@ class Candidate:
 
     @property
     def rank(self) -> tuple[int, int, int]:
-        """Order of preference: declared and opened ones, pages before APIs, announced ones, the latest."""
+        """Order of preference: what scripts say, pages before APIs, announced ones, the latest."""
         page = self.answer is not None and self.answer.page
-        return (0 if self.source in {DECLARED, OPENED} else 1 if page else 2, _RANK[self.source], -self.number)
+        return (0 if self.source in {DECLARED, OPENED, BELOW} else 1 if page else 2, _RANK[self.source], -self.number)
 
 
 @dataclass(slots=True)
@@ -83,6 +86,7 @@ class Readiness:
     opened: str | None = None
     alive: Callable[[], bool] = lambda: True
     _ended: bool = False
+    _waits: bool = False
     _lines: str = ""
     _stepped: float = 0.0
     _printed: float = 0.0
@@ -97,11 +101,11 @@ class Readiness:
 
     # what the agent tells
 
-    def local(self, name: str, value: object) -> None:
-        """Take a variable that a script stored."""
+    def local(self, name: str, value: object, *, own: bool = True) -> None:
+        """Take a variable that a script stored: the start script itself (`own`), or one that it started."""
         url = cut_url(value) if name == self.name else None
         if url:
-            self._add(url, DECLARED)
+            self._add(url, DECLARED if own else BELOW)
 
     def opens(self, url: str) -> None:
         """Take a page that a script opens in the browser; scripts of 2023 say in no other way where the app is."""
@@ -118,9 +122,10 @@ class Readiness:
         for found in find_addresses(with_hint(whole)) if newline else ():
             self._add(found.url, ANNOUNCED if found.announced else PRINTED)
 
-    def stepped(self) -> None:
-        """Note that the start script began another step: it is still at work."""
+    def stepped(self, method: str = "") -> None:
+        """Note that the start script began another step: it is still at work, unless it only waits from now on."""
         self._stepped = self.clock()
+        self._waits = method == "process.wait"
 
     def ended(self) -> None:
         """Note that the start script came to its end and left its servers running."""
@@ -180,6 +185,8 @@ class Readiness:
             return quiet >= 10 * SETTLED
         if best.source == OPENED:
             return True
+        if best.source == BELOW:  # a helper's, perhaps: the start script may be about to say where the app itself is
+            return self._ended or quiet >= (SETTLED if self._waits else 10 * SETTLED)
         page = best.answer is not None and best.answer.page
         return quiet >= SETTLED or (self._ended and page and best.source == ANNOUNCED)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.agent.backoff import Backoff
 from orchestrator.agent.condition import READY, STARTING, STOPPED, Condition
 from orchestrator.agent.outcome import Desk, Failure, UpFailedError, UpOptions
-from orchestrator.agent.ready import NotReadyError, Readiness, Ready
+from orchestrator.agent.ready import BELOW, NotReadyError, Readiness, Ready
 from orchestrator.agent.shells import ShellInfo, Shells
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.engine.redaction import HIDDEN, redact_url
@@ -34,6 +34,7 @@ class Served:
     options: UpOptions
     task: asyncio.Task[Any]
     url: str | None = None
+    source: str = ""
 
 
 class Serving:
@@ -111,7 +112,7 @@ class Serving:
         return Failure(reason, script=name, lines=tuple(desk.last_lines()), hint="`pinoctl logs APP` shows its output")
 
     def _is_ready(self, served: Served, ready: Ready) -> None:
-        served.url = ready.url
+        served.url, served.source = ready.url, ready.source
         self.backoff.healthy(self._clock())
         self._desk.become(Condition(READY, url=ready.url))
         self._desk.emit("ready", {"url": redact_url(ready.url) if ready.url else None, "source": ready.source})
@@ -154,7 +155,7 @@ class Serving:
         elif kind == "local.url":
             self._stored(str(data.get("script", "")), str(data.get("name")), data.get("value"))
         elif self._readiness is not None and kind == "step.start":
-            self._readiness.stepped()
+            self._readiness.stepped(str(data.get("method", "")))
         elif self._readiness is not None and kind == "open" and isinstance(data.get("url"), str):
             self._readiness.opens(data["url"])
 
@@ -167,10 +168,18 @@ class Serving:
         """Take the URL that a script stored; where the event hides a part of it, the script's own memory has it all."""
         if isinstance(value, str) and HIDDEN in value:
             self._keep(self._look_up(script, name))
+        elif self.served is None:
+            return
         elif self._readiness is not None:
-            self._readiness.local(name, value)
-        elif self.served is not None and self._desk.condition.word == READY and name == self._desk.app.share_variable():
+            self._readiness.local(name, value, own=self._is_own(self.served, script))
+        elif not self._is_own(self.served, script) and self.served.source != BELOW:
+            return  # another script's page, beside the app's
+        elif self._desk.condition.word == READY and name == self._desk.app.share_variable():
             self._keep(self._move(self.served, name, value))
+
+    @staticmethod
+    def _is_own(served: Served, script: str) -> bool:
+        return script == served.engine.name_of(served.target.path)
 
     async def _look_up(self, script: str, name: str) -> None:
         engine = self.served.engine if self.served else None
@@ -238,7 +247,7 @@ class Serving:
             return
         error = task.exception()
         result = None if error else task.result()
-        if result is not None and (result.status == "running" or (result.status == "end" and result.daemon)):
+        if result is not None and self._goes_on(served, result):
             if readiness is not None:
                 readiness.ended()
                 if self.shells.last_death and not self.shells.alive:
@@ -252,6 +261,13 @@ class Serving:
             self._desk.become(Condition(STOPPED))
         elif self._desk.condition.word == READY:
             self._lost(reason, harmless=False)
+
+    def _goes_on(self, served: Served, result: Any) -> bool:
+        """Tell whether the app serves on without this run: a daemon, or a script that only started one (11.1)."""
+        if result.status == "running":
+            return True
+        starts_others = self.shells.alive and (self._readiness is not None or served.source == BELOW)
+        return bool(result.status == "end" and (result.daemon or starts_others))
 
     def _ended(self, served: Served, result: Any) -> str:
         name = served.engine.name_of(served.target.path)

@@ -109,6 +109,27 @@ async def test_a_page_that_the_script_opens_is_taken_at_once_unless_one_is_decla
     assert (await world.wait())[:2] == ("http://127.0.0.1:3/", "local.url")
 
 
+async def test_a_helpers_url_counts_when_the_start_script_says_nothing_itself():
+    world = World()
+    world.answers = {"http://127.0.0.1:1/": PAGE, "http://127.0.0.1:2/": PAGE}
+    world.at(0.1, lambda: world.ready.local("url", "http://127.0.0.1:1/", own=False))
+    world.at(9, lambda: world.ready.local("url", "http://127.0.0.1:2/"))
+    assert (await world.wait())[:2] == ("http://127.0.0.1:2/", "local.url")
+
+    for tell, soonest, latest in (
+        (lambda world: world.ready.ended(), 1, 2),
+        (lambda world: world.ready.stepped("process.wait"), 3, 5),
+        (lambda world: world.ready.stepped("shell.run"), 30, 32),
+    ):
+        world = World()
+        world.answers = {"http://127.0.0.1:1/": PAGE}
+        world.at(0.1, lambda world=world: world.ready.local("url", "http://127.0.0.1:1/", own=False))
+        world.at(1, lambda world=world, tell=tell: tell(world))
+        url, source, seconds = await world.wait()
+        assert (url, source) == ("http://127.0.0.1:1/", "script")
+        assert soonest <= seconds < latest
+
+
 async def test_an_announced_page_is_taken_at_once_when_the_script_is_through():
     world = World()
     world.answers = {"http://127.0.0.1:1": PAGE}

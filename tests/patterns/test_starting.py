@@ -304,6 +304,18 @@ def test_a_start_script_that_starts_another_and_uses_what_it_returns(app):
     one.down()
 
 
+@pytest.mark.parametrize("daemon", [True, False])
+def test_a_start_script_that_only_starts_another(app, daemon):
+    one = app({
+        "pinokio.js": menu("installed"), "install.js": js(INSTALL),
+        "launch.js": js(script(serve("python3 server.py {{port}} plain {{args.mode}}"), set_url(), daemon=True)),
+        "start.js": js(script(step("script.start", {"uri": "launch.js", "params": {"mode": "thin"}}), daemon=daemon)),
+    }, name=f"thin-{daemon}".lower())  # fmt: skip
+    result = one.up()
+    assert json.loads(page(result["url"]))["args"][2] == "thin"
+    one.down()
+
+
 def test_a_start_that_prints_an_error_fails_and_leaves_nothing(app):
     one = app({
         "pinokio.js": menu("installed"), "install.js": js(INSTALL),
