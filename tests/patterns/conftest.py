@@ -1,5 +1,7 @@
 """A home for launchers in the patterns that real ones use, and what every such test asks of `up` and `down`."""
 
+# launchers are data: a step per line reads best
+
 from __future__ import annotations
 
 import contextlib

@@ -1,5 +1,7 @@
 """Servers and launcher pieces that the patterns are made of."""
 
+# launchers are data: a step per line reads best
+
 from __future__ import annotations
 
 # Serves its arguments and a few facts as JSON; the banner says where, in the form asked for.

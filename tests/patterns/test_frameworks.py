@@ -1,5 +1,7 @@
 """Real frameworks from the package registries, each in a launcher as people write them."""
 
+# launchers are data: a step per line reads best
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

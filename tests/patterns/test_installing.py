@@ -1,5 +1,7 @@
 """The ways in which launchers install: variants, sub-scripts, questions, settings, shared models."""
 
+# launchers are data: a step per line reads best
+
 from __future__ import annotations
 
 import http.server
@@ -18,7 +20,13 @@ PASS = {"venv": "{{args && args.venv ? args.venv : null}}", "path": "{{args && a
 
 def test_a_sub_script_of_variants_of_which_the_first_that_fits_runs(app):
     def variant(name, when=None):
-        run = shell([f"echo {name} {{{{args.extra ? 'extra' : ''}}}} >> torch.txt", "{{args.extra ? 'echo more >> torch.txt' : ''}}"], **PASS)
+        run = shell(
+            [
+                f"echo {name} {{{{args.extra ? 'extra' : ''}}}} >> torch.txt",
+                "{{args.extra ? 'echo more >> torch.txt' : ''}}",
+            ],
+            **PASS,
+        )
         return {**({"when": when} if when else {}), **run, "next": None}
 
     one = app({
@@ -95,7 +103,11 @@ def test_questions_answered_beforehand(app, tmp_path):
     assert json.loads(one.read("answers.json")) == {
         "model": {"size": "large", "name": "demo"}, "half": True, "folder": str(tmp_path), "secret": 9,
     }  # fmt: skip
-    everywhere = one.err + (one.program.home / "logs" / one.name / "journal.jsonl").read_text() + one.run("logs", one.name, "--raw").out
+    everywhere = (
+        one.err
+        + (one.program.home / "logs" / one.name / "journal.jsonl").read_text()
+        + one.run("logs", one.name, "--raw").out
+    )
     assert "hf_sesame" not in everywhere
     one.down()
 
@@ -125,7 +137,10 @@ def test_settings_in_json_files_and_variables(app):
         "start.js": js(START),
     })  # fmt: skip
     result = one.up()
-    assert json.loads(one.read("app/config.json")) == {"server": {"host": "127.0.0.1", "ports": [2]}, "list": [{"a": 1}]}
+    assert json.loads(one.read("app/config.json")) == {
+        "server": {"host": "127.0.0.1", "ports": [2]},
+        "list": [{"a": 1}],
+    }
     assert one.read("app/.env") == "MODE=fast\nHOST=127.0.0.1\n"
     told = json.loads(page(result["url"]))["env"]
     home = one.program.home / "api" / one.name
@@ -155,7 +170,10 @@ def test_two_apps_share_their_models(app, forge):
                                       "peers": ["https://forge.test/one-shares.git", "https://forge.test/other-shares.git"]})))  # fmt: skip
     files = {"pinokio.js": menu("installed"), "link.js": link, "start.js": js(START),
              "install.js": js(script(step("script.start", {"uri": "link.js"}), *INSTALL["run"]))}  # fmt: skip
-    one = app({**files, "app/models/checkpoints/big.bin": "weights", "app/models/checkpoints/same.txt": "one"}, name="one-shares")
+    one = app(
+        {**files, "app/models/checkpoints/big.bin": "weights", "app/models/checkpoints/same.txt": "one"},
+        name="one-shares",
+    )
     other = app({**files, "app/models/checkpoints/same.txt": "other", "app/models/vae/v.bin": "v"}, name="other-shares")
     for each in (one, other):
         forge(each.folder, each.name)
@@ -204,7 +222,12 @@ def test_downloads_and_requests(app, files):
         "start.js": js(START),
     })  # fmt: skip
     one()
-    assert sorted(path.name for path in (one.folder / "models").rglob("*.bin")) == ["a.bin", "b.bin", "model.bin", "named.bin"]
+    assert sorted(path.name for path in (one.folder / "models").rglob("*.bin")) == [
+        "a.bin",
+        "b.bin",
+        "model.bin",
+        "named.bin",
+    ]
     assert one.read("length") == "7000"
     assert not list(one.folder.rglob("*.part*"))
 

@@ -1,5 +1,7 @@
 """Kill -9 at random moments of `up`, whoever it hits: the next `up` gets there, and does no finished step again."""
 
+# launchers are data: a step per line reads best
+
 from __future__ import annotations
 
 import contextlib

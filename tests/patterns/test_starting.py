@@ -1,5 +1,7 @@
 """The ways in which launchers start their servers, each brought up and taken down for real."""
 
+# launchers are data: a step per line reads best
+
 from __future__ import annotations
 
 import json
@@ -51,7 +53,9 @@ def test_shell_start_and_enter_as_scripts_of_2023_do_it(app):
             step("process.wait")),
         "pinokio.js ": "",
     })  # fmt: skip
-    (one.folder / "pinokio.js").write_text(menu("env").replace('"install.js"', '"install.json"').replace('"start.js"', '"start.json"'))
+    (one.folder / "pinokio.js").write_text(
+        menu("env").replace('"install.js"', '"install.json"').replace('"start.js"', '"start.json"')
+    )
     result = one.up()
     told = json.loads(page(result["url"]))
     assert told["env"] == {"DEMO_OLD": "1"}
@@ -159,11 +163,13 @@ module.exports = Install""",
 
 
 def test_a_launcher_in_a_folder_of_the_app(app):
-    one = app({
-        "pinokio/pinokio.js": menu("installed"),
-        "pinokio/install.js": js(INSTALL),
-        "pinokio/start.js": js(script(serve("python3 server.py {{port}}", path=".."), set_url(), daemon=True)),
-    })
+    one = app(
+        {
+            "pinokio/pinokio.js": menu("installed"),
+            "pinokio/install.js": js(INSTALL),
+            "pinokio/start.js": js(script(serve("python3 server.py {{port}}", path=".."), set_url(), daemon=True)),
+        }
+    )
     result = one.up()
     assert json.loads(page(result["url"]))["cwd"] == str(one.folder)
     assert one.read("pinokio/installed") == "yes"

@@ -1,5 +1,7 @@
 """Updates, references, names, and apps that start each other."""
 
+# launchers are data: a step per line reads best
+
 from __future__ import annotations
 
 import json
@@ -25,7 +27,9 @@ def cloned(app, forge, files, name, **keywords):
 
 def test_an_update_by_git_pull(app, forge):
     update = js(script(shell("git pull"), {**shell("git pull", path="app"), "when": "{{exists('app/.git')}}"}))
-    one = cloned(app, forge, {**FILES, "update.js": update, "version": "1", ".gitignore": "installed\nENVIRONMENT\n"}, "pulls")
+    one = cloned(
+        app, forge, {**FILES, "update.js": update, "version": "1", ".gitignore": "installed\nENVIRONMENT\n"}, "pulls"
+    )
     (one.source / "version").write_text("2")
     forge(one.source, "pulls")
     ran = one.run("update", "pulls", "--json", **forge.env)
@@ -41,7 +45,9 @@ def test_an_update_by_git_pull(app, forge):
 def test_an_update_that_fails_changes_nothing(app, forge, running):
     update = js(script(shell("git pull"), shell("echo half > half; rm installed; echo 'error: no space left'")))
     name = f"rolls-back-{running}".lower()
-    one = cloned(app, forge, {**FILES, "update.js": update, "version": "1", ".gitignore": "installed\nENVIRONMENT\nhalf\n"}, name)
+    one = cloned(
+        app, forge, {**FILES, "update.js": update, "version": "1", ".gitignore": "installed\nENVIRONMENT\nhalf\n"}, name
+    )
     if not running:
         one.down()
     (one.source / "version").write_text("2")
@@ -91,8 +97,20 @@ def test_a_folder_with_blanks(app):
 
 
 def test_starting_another_app_by_its_git_url(app, forge):
-    helper = app({**FILES, "start.js": js(script(
-        serve("python3 server.py {{port}} plain {{args.word}}"), set_url(), step("script.return", {"url": "{{local.url}}"}), daemon=True))}, name="helper")
+    helper = app(
+        {
+            **FILES,
+            "start.js": js(
+                script(
+                    serve("python3 server.py {{port}} plain {{args.word}}"),
+                    set_url(),
+                    step("script.return", {"url": "{{local.url}}"}),
+                    daemon=True,
+                )
+            ),
+        },
+        name="helper",
+    )
     url = forge(helper.folder, "helper")
     one = app({
         "pinokio.js": menu("installed"), "install.js": js(INSTALL),
@@ -112,7 +130,9 @@ def test_up_down_and_up_again_are_quick_and_the_same(app):
     first = one()
     second = one(target=one.name)
     assert "install.js" not in one.err
-    assert {key: first[key] for key in ("app", "state", "place", "failed")} == {key: second[key] for key in ("app", "state", "place", "failed")}
+    assert {key: first[key] for key in ("app", "state", "place", "failed")} == {
+        key: second[key] for key in ("app", "state", "place", "failed")
+    }
     assert one.run("reset", one.name, "--yes").status == 2, "this launcher has no reset script"
 
 

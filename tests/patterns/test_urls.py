@@ -1,5 +1,7 @@
 """The forms in which servers say where they are, and what they print afterwards."""
 
+# launchers are data: a step per line reads best
+
 from __future__ import annotations
 
 import socket
