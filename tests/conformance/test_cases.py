@@ -128,7 +128,7 @@ def event_of(returned: Any, row_id: str) -> Any:
     event = returned.get("event") if isinstance(returned, dict) else None
     if isinstance(event, dict) and "$match" in event:
         first = event["$match"][0]
-        return first[:len("http://127.0.0.1:1234")] if row_id in MATCH_STARTS_WITH else event["$match"]
+        return first[: len("http://127.0.0.1:1234")] if row_id in MATCH_STARTS_WITH else event["$match"]
     return None
 
 

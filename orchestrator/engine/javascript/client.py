@@ -59,7 +59,9 @@ class Sidecar:
         self._booted: NodeProcess | None = None
 
     @classmethod
-    async def start(cls, config: SidecarConfig, host: Host | None = None, *, node: NodeProcess | None = None) -> Sidecar:
+    async def start(
+        cls, config: SidecarConfig, host: Host | None = None, *, node: NodeProcess | None = None
+    ) -> Sidecar:
         """Start Node and return the sidecar once it answers. Raises SidecarError.
 
         `node` is one that `start_node` has started already, for an unconfined sidecar with the default memory.
@@ -374,7 +376,9 @@ class Sidecar:
         arguments = node_arguments(node, memory=config.memory, extra=cage.node_options if cage else ())
         booted, self._booted = self._booted, None
         try:
-            process = booted or spawn(arguments, env=env, cwd=config.home, before_exec=cage.before_exec if cage else None)
+            process = booted or spawn(
+                arguments, env=env, cwd=config.home, before_exec=cage.before_exec if cage else None
+            )
         finally:
             if cage is not None:
                 cage.close()
