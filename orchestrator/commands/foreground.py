@@ -122,11 +122,9 @@ class TerminalSink:
         self._redactor = redactor
 
     def event(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Print warnings, notices and URLs; steps are silent, their output speaks."""
+        """Print warnings; all else that people should see stands in the output."""
         if kind == "warning":
             output.say(self._redactor.text(f"warning: {data.get('text')}"), style="yellow")
-        elif kind in {"notify", "open"}:
-            output.say(self._redactor.text(f"{kind}: {data.get('text') or data.get('url')}"), style="blue")
 
     def output(self, script: str, raw: str) -> None:
         """Pass the terminal's text on."""
@@ -216,7 +214,7 @@ async def run_script(job: Job, *, node: NodeProcess | None = None) -> Outcome:
         json.loads(redactor.text(json.dumps(encode(result.result)))),
         redactor.text(result.error) if result.error else None,
         result.hint,
-        result.step,
+        None if result.step is None else result.step + 1,
         result.method,
         tuple(result.failed_children),
     )

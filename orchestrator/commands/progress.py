@@ -33,8 +33,6 @@ class Progress:
             "step.start": self._step,
             "resume": self._resume,
             "warning": self._warning,
-            "notify": self._notify,
-            "open": self._notify,
             "lost": self._lost,
             "restart": self._restart,
             "restored": self._restored,
@@ -88,10 +86,6 @@ class Progress:
 
     def _warning(self, data: Mapping[str, Any]) -> None:
         self.line(f"warning: {clean(str(data.get('text')))}", "yellow")
-
-    def _notify(self, data: Mapping[str, Any]) -> None:
-        if not self._quiet:
-            self.line(clean(str(data.get("text") or data.get("url") or "")), "blue")
 
     def _lost(self, data: Mapping[str, Any]) -> None:
         self.line(f"the app went down: {clean(str(data.get('reason')))}", "yellow")

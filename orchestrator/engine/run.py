@@ -80,6 +80,11 @@ class Run:
             self._warned.add(text)
             self.event("warning", {"text": text})
 
+    def notify(self, text: str) -> None:
+        """Show a notification: in the terminal, and as an event."""
+        self.output(f"{text}\r\n")
+        self.event("notify", {"text": text})
+
     def event(self, kind: str, data: Mapping[str, Any]) -> None:
         """Tell the sink that something happened in this script."""
         self.engine.sink.event(kind, {"script": self.name, **data})
@@ -152,6 +157,11 @@ class Run:
         value = self.args if payload is UNDEFINED else payload
         following: Following | None = Following(0, 0)
         position = self.engine.positions.take(self.path, self.args) if run_id == self.id else None
+        if position is not None and position.asked and position.next >= opened.steps:
+            raise ScriptError(
+                f"`{self.name_in_app}` has no step {position.next + 1}, only {opened.steps}",
+                hint="give `--from-step` one of its steps",
+            )
         if position is not None and position.next <= opened.steps:
             await self.engine.sidecar.memory(self.path, "replace", "local", position.local)
             if position.next:
@@ -192,12 +202,12 @@ class Run:
         except PinoctlError as error:
             raise _StepFailedError(index, None, error) from error
         for warning in rendered.warnings:
-            self.warn(f"step {index}: {warning}")
+            self.warn(f"step {index + 1}: {warning}")
         method, row_at = rendered.method, (self.name_in_app, at.label)
         if not isinstance(method, (str, Opaque)) or method == "":
             engine.traced(*row_at, None, UNDEFINED, executed=False)
             raise _StepFailedError(
-                index, None, ScriptError(f"step {index} has no `method`", hint="each step of `run` needs one")
+                index, None, ScriptError(f"step {index + 1} has no `method`", hint="each step of `run` needs one")
             )
         try:
             function = self._function(rendered)
@@ -222,7 +232,7 @@ class Run:
         reason = sidecar.lost[run_id]
         if holds_live_values(value):
             raise ScriptError(
-                f"what the step before gave to step {index} is lost: {reason}", hint="start the script again"
+                f"what the step before gave to step {index + 1} is lost: {reason}", hint="start the script again"
             ) from reason
         again = await sidecar.reopen(run_id)
         if (again.steps, again.ids) != (opened.steps, opened.ids):
@@ -263,10 +273,8 @@ class Run:
         await self._store(rendered, result)
         self._step_ended(row, call, began, result, "stopped" if self.stopped.is_set() else None)
         if truthy(rendered.notify):
-            self.event(
-                "notify",
-                {"text": rendered.notify.get("html", "") if isinstance(rendered.notify, Mapping) else f"{name} done"},
-            )
+            notice = rendered.notify
+            self.notify(to_text(notice.get("html", "")) if isinstance(notice, Mapping) else f"{name} done")
         if self.stopped.is_set():
             return result, None
         try:
@@ -387,8 +395,8 @@ def _failed(error: BaseException) -> RunResult:
 
 def _error_text(method: str, error: Any) -> str:
     if isinstance(error, (list, tuple)):
-        found = ", ".join(f"`{to_text(item).strip()}`" for item in error)
-        return f"`{method}` printed {found}, which ends a script (spec 8.8)"
+        found = ", ".join(dict.fromkeys(f"`{to_text(item).strip()}`" for item in error))
+        return f"`{method}` printed {found}, which ends a script"
     return f"`{method}` failed: {to_text(error) if not isinstance(error, Mapping) else error}"
 
 

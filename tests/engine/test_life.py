@@ -41,6 +41,7 @@ async def test_returns_stores_what_is_true(bench: Bench) -> None:
 async def test_notify_tells_the_sink(bench: Bench) -> None:
     await bench.steps(log("a", notify=True), log("b", notify={"html": "<b>done</b> {{1+1}}"}), log("c", notify=False))
     assert bench.said("notify") == ["log done", "<b>done</b> 2"]
+    assert bench.sink.all_text().count("<b>done</b> 2\r\n") == 1
 
 
 async def overlap(bench: Bench, first: dict[str, Any], second: dict[str, Any]) -> int:

@@ -140,6 +140,9 @@ class FakeRun:
     def event(self, kind: str, data: Mapping[str, Any]) -> None:
         self.log.event(kind, data)
 
+    def notify(self, text: str) -> None:
+        self.log.event("notify", {"text": text})
+
     def trigger(self, name: str, match: Match) -> None:
         self.triggered.append((name, match))
 

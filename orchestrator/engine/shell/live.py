@@ -137,7 +137,7 @@ class LiveShell:
 
     def _notify(self, notice: Any) -> None:
         text = notice.get("html", "") if isinstance(notice, Mapping) else notice
-        self.run.event("notify", {"text": str(text)})
+        self.run.notify(str(text))
 
     @staticmethod
     async def _first(*waits: Any) -> None:
