@@ -1,4 +1,4 @@
-"""Nothing that a shell starts survives it, whatever it does to get away."""
+"""What a shell starts ends with its step, daemons with the run; nothing survives that, whatever it does to get away."""
 
 from __future__ import annotations
 
@@ -42,12 +42,27 @@ async def until(condition: Any, seconds: float = 5.0) -> bool:
     return bool(condition())
 
 
+DAEMONS = {"setsid", "double fork", "empty environment", "python daemon"}  # these have no living parent in the shell
+
+
 @pytest.mark.parametrize("name", ESCAPES)
-async def test_everything_dies_with_the_step(world: Any, name: str) -> None:
+async def test_jobs_end_with_the_step_and_daemons_with_the_run(world: Any, name: str) -> None:
     mark = marker()
     result = await world.shell(ESCAPES[name].format(mark) + "\nsleep 0.1; echo started", id="S")
     assert "started" in result["stdout"]
+    assert bool(processes_with(mark)) == (name in DAEMONS)
+    assert world.shells.alive(world.run_.key) == (name in DAEMONS)
+    assert "next" in (await world.shell("echo next"))["stdout"]
+    assert bool(processes_with(mark)) == (name in DAEMONS)
+    await world.shells.kill_group(world.run_.key)
     assert not processes_with(mark)
+    assert not world.shells.alive(world.run_.key)
+
+
+async def test_a_daemon_that_ends_by_itself_is_forgotten(world: Any) -> None:
+    await world.shell("setsid sleep 1.5 >/dev/null 2>&1 </dev/null &\nsleep 0.05")
+    assert world.shells.alive(world.run_.key)
+    assert await until(lambda: not world.shells.alive(world.run_.key))
 
 
 async def test_everything_dies_when_a_detached_shell_is_stopped(world: Any) -> None:

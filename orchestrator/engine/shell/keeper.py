@@ -9,6 +9,8 @@ still become its children when their parents die, and it can find and kill them 
 
 - first a request: 4 bytes of length, then JSON `{"argv": [...], "env": {...}, "cwd": "..."}`;
 - `q`: does any process other than the shell itself live? Answered `others 0` or `others 1`;
+- `e`: end the shell and all below it, as the desktop does after a step; what has cut itself loose (a daemon) stays for
+  the steps to come and is ours to kill later. Answered `kept` if anything stays, else `gone`;
 - `k`: kill everything; the end of the socket (the engine is gone, even by SIGKILL) means the same;
 
 and writes lines: `started PID`, `failed MESSAGE`, `exit STATUS` (of the shell, negative for a signal), `others N`, and
@@ -141,6 +143,10 @@ class Keeper:
                 if not commands or b"k" in commands:
                     self.kill()
                     break
+                if b"e" in commands:
+                    self.end()
+                    if self.reap():
+                        self.tell("kept")
                 for _ in range(commands.count(b"q")):
                     self.reap()
                     self.tell(f"others {int(self.others())}")
@@ -186,6 +192,29 @@ class Keeper:
             if select.select([self.wakes], [], [], delay)[0]:
                 self.wakes.recv(4096)
             delay = min(delay * 2, 0.05)
+
+    def end(self) -> None:
+        """Kill the shell and what is below it; each is stopped first, so that none can fork while we look."""
+        seen: list[int] = []
+        while new := [pid for pid in [self.shell, *descendants(self.shell)] if pid not in seen and alive(pid)]:
+            seen += new
+            for pid in new:
+                self.signal(pid, signal.SIGSTOP)
+        for pid in seen:
+            self.signal(pid, signal.SIGKILL)
+        delay, end = 0.0005, time.monotonic() + PATIENCE
+        while self.reap() and any(map(alive, seen)) and time.monotonic() < end:
+            if select.select([self.wakes], [], [], delay)[0]:
+                self.wakes.recv(4096)
+            delay = min(delay * 2, 0.05)
+
+    @staticmethod
+    def signal(pid: int, number: int) -> None:
+        """Send a signal to a process that may be gone, or not ours to signal."""
+        try:
+            os.kill(pid, number)
+        except OSError:
+            pass
 
     def receive(self, count: int) -> bytes:
         """Read exactly that many bytes."""

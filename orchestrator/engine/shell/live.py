@@ -13,7 +13,7 @@ from orchestrator.engine.shell.session import Session, SessionSpec
 
 if TYPE_CHECKING:
     from orchestrator.engine.run import Run
-    from orchestrator.engine.shell.spawner import Spawner
+    from orchestrator.engine.shell.spawner import Kept, Spawner
     from orchestrator.engine.values import Match
 
 
@@ -103,6 +103,12 @@ class LiveShell:
         if left:
             self.run.warn(f"shell `{self.id}` left processes that could not be killed: {', '.join(map(str, left))}")
         self.tell_end(how)
+
+    async def end(self, *, how: str | None = None) -> Kept | None:
+        """End the shell as the desktop does after a step, tell of it once, and return the keeper of what stays."""
+        stays = await self._session.end() if self._session is not None else None
+        self.tell_end(how)
+        return stays
 
     def abandon(self) -> None:
         """Have everything killed without waiting."""

@@ -340,6 +340,16 @@ class Session:
         self._finish()
         return kept.left
 
+    async def end(self) -> Kept | None:
+        """Kill the shell and all below it; return the keeper of daemons that it left, None for none."""
+        kept = self._kept
+        if kept is None:
+            return None
+        self._killed = True
+        await kept.end()
+        self._finish()
+        return None if kept.gone.is_set() else kept
+
     def abandon(self) -> None:
         """Have everything killed without waiting for it."""
         self._killed = True

@@ -17,7 +17,7 @@ from orchestrator.engine.shell.live import LiveShell, run_quietly
 from orchestrator.engine.shell.message import Line
 from orchestrator.engine.shell.request import Attempt, ShellRequest
 from orchestrator.engine.shell.session import SessionSpec
-from orchestrator.engine.shell.spawner import Spawner
+from orchestrator.engine.shell.spawner import Kept, Spawner
 from orchestrator.engine.values import UNDEFINED
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Shells:
         self._engine = engine
         self._spawner = Spawner()
         self._shells: list[LiveShell] = []  # the newest last: an id that is used again means the newest
+        self._daemons: list[tuple[str, Kept]] = []  # what shells that ended left behind, by the run's key
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self.size: tuple[int, int] = (COLS, ROWS)  # of terminals that are opened from now on
@@ -182,21 +183,31 @@ class Shells:
             shell.matching.close()
             self._later(self._watch(shell))
             return
-        await shell.kill()
+        await self._end(shell)
         if not shell.stopped:
             shell.note("Terminated")
-        self._drop(shell)
 
     async def _watch(self, shell: LiveShell) -> None:
         """Kill a detached shell that returns to its prompt: its server crashed or finished (8.9)."""
         await shell.until_returned()
-        await shell.kill(how="stopped" if shell.stopped else "exit" if shell.session.ended.is_set() else "prompt")
-        self._drop(shell)
+        await self._end(shell, how="exit" if shell.session.ended.is_set() else "prompt")
 
     async def _forget_when_gone(self, shell: LiveShell) -> None:
         shell.detached = True
         await shell.session.gone()
-        await shell.kill(how="stopped" if shell.stopped else "exit")
+        await self._end(shell, how="exit")
+
+    async def _end(self, shell: LiveShell, *, how: str | None = None) -> None:
+        """End a shell; daemons that it leaves behind live until its run stops, for the steps to come (8.9, 11.3)."""
+        if shell.stopped:
+            await shell.kill(how="stopped")
+        elif (daemons := await shell.end(how=how)) is None:
+            pass
+        elif shell.stopped:  # meanwhile
+            await daemons.kill()
+        else:
+            self._daemons = [(group, kept) for group, kept in self._daemons if not kept.gone.is_set()]
+            self._daemons.append((shell.group, daemons))
         self._drop(shell)
 
     # finding, stopping
@@ -211,8 +222,10 @@ class Shells:
         )
 
     def alive(self, group: str) -> bool:
-        """Tell whether a shell of this group lives."""
-        return any(shell.group == group and shell.alive for shell in self._shells)
+        """Tell whether a shell of this group lives, or a daemon that one of them left behind."""
+        return any(shell.group == group and shell.alive for shell in self._shells) or any(
+            owner == group and not kept.gone.is_set() for owner, kept in self._daemons
+        )
 
     def ids(self, group: str | None = None) -> list[str]:
         """Return the ids of living shells, of one group or of all."""
@@ -225,8 +238,13 @@ class Shells:
         return bool(found)
 
     async def kill_group(self, group: str) -> None:
-        """Kill all shells of a run, detached ones too."""
+        """Kill all shells of a run, detached ones and the daemons of earlier ones too."""
         await self._kill([shell for shell in self._shells if shell.group == group])
+        await self._kill_daemons([kept for owner, kept in self._daemons if owner == group])
+
+    async def _kill_daemons(self, keepers: list[Kept]) -> None:
+        await asyncio.gather(*(kept.kill() for kept in keepers))
+        self._daemons = [(group, kept) for group, kept in self._daemons if kept not in keepers]
 
     async def _kill(self, shells: list[LiveShell]) -> None:
         for shell in shells:
@@ -252,6 +270,7 @@ class Shells:
     async def close(self) -> None:
         """Kill every shell and end the process server."""
         await self._kill(list(self._shells))
+        await self._kill_daemons([kept for _, kept in self._daemons])
         for task in list(self._tasks):
             task.cancel()
         self._spawner.close()

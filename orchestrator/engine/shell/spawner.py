@@ -36,6 +36,7 @@ class Kept:
         self._started: asyncio.Future[int] = loop.create_future()
         self.exited: asyncio.Future[int] = loop.create_future()
         self.gone = asyncio.Event()
+        self._kept = asyncio.Event()  # the shell is ended, and something of it lives on
         self.left: list[int] = []  # processes that could not be killed
         self.failure: str | None = None  # why the shell's program could not be executed
         loop.add_reader(control.fileno(), self._read)
@@ -53,6 +54,17 @@ class Kept:
         self._asked.append(answer)
         self._send(b"q")
         return await answer
+
+    async def end(self) -> None:
+        """Kill the shell and all below it; daemons that it left behind live on under the keeper (see `gone`)."""
+        if self.gone.is_set():
+            return
+        self._kept.clear()
+        self._send(b"e")
+        waits = [asyncio.ensure_future(self.gone.wait()), asyncio.ensure_future(self._kept.wait())]
+        await asyncio.wait(waits, timeout=KILL_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
 
     async def kill(self) -> None:
         """Kill the shell and everything that it started; return when nothing is left."""
@@ -100,6 +112,8 @@ class Kept:
                 answer.set_result(rest == "1")
         elif word == "left":
             self.left = [int(pid) for pid in rest.split()]
+        elif word == "kept":
+            self._kept.set()
         elif word == "gone":
             self._close()
 
