@@ -32,7 +32,7 @@ class Installing:
         """Tell whether the install script must run before the start script."""
         if plan.install is None:
             return False
-        if options.from_step is not None or self._positions.step(plan.install.path) is not None:
+        if options.fresh or options.from_step is not None or self._positions.step(plan.install.path) is not None:
             return True
         return plan.stage in {"install", "unknown"} and self._desk.record.installed != plan.install.path
 
@@ -121,4 +121,5 @@ def from_step(saved: Mapping[str, Any] | None, target: Target, step: int) -> dic
     from orchestrator.engine.positions import digest  # noqa: PLC0415  # only when a user asks for it
 
     here = dict((saved or {}).get(target.path) or {"input": None, "local": {}})
-    return {target.path: {**here, "next": max(0, step - 1), "digest": digest(target.path, dict(target.args))}}
+    next_ = max(0, step - 1)
+    return {target.path: {**here, "next": next_, "asked": True, "digest": digest(target.path, dict(target.args))}}

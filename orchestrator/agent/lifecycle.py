@@ -175,7 +175,7 @@ class Lifecycle:
     # the work
 
     async def _climb(self, options: UpOptions) -> None:
-        if options.from_step is None and await self.serving.answers(options):
+        if not options.fresh and options.from_step is None and await self.serving.answers(options):
             return
         await self.serving.cancel_restart()
         await self.serving.stop()

@@ -212,7 +212,7 @@ def interrupted(home: Home, name: str, *, joined: bool) -> int:
     return 130
 
 
-def finish(session: Session, result: dict[str, Any], *, as_json: bool) -> int:
+def finish(session: Session, result: dict[str, Any], *, as_json: bool, retry: str = "up") -> int:
     """Print how it ended: the URL last on stdout, or what failed and what to do about it on stderr."""
     from orchestrator.state.app_state import render  # noqa: PLC0415  # see above
 
@@ -223,7 +223,7 @@ def finish(session: Session, result: dict[str, Any], *, as_json: bool) -> int:
             "yellow",
         )
     if failed:
-        explain(session, failed, str(result.get("log")))
+        explain(session, failed, str(result.get("log")), retry=retry)
     url = None if failed else result.get("url")
     if as_json:
         output.as_json({
@@ -238,8 +238,8 @@ def finish(session: Session, result: dict[str, Any], *, as_json: bool) -> int:
     return 1 if failed else 0
 
 
-def explain(session: Session, failed: dict[str, Any], log: str) -> None:
-    """Say what failed: script, step, reason, last lines, the log, and the next command."""
+def explain(session: Session, failed: dict[str, Any], log: str, *, retry: str = "up") -> None:
+    """Say what failed: script, step, reason, last lines, the log, and the next command; `retry` is what was tried."""
     from orchestrator.commands.session import advice  # noqa: PLC0415  # see above
 
     app = session.app
@@ -252,5 +252,9 @@ def explain(session: Session, failed: dict[str, Any], log: str) -> None:
     reason = output.clean(str(failed.get("reason")))
     output.report(f"{place}failed: {reason}" if place else reason)
     output.hint(advice(failed.get("hint"), app))
-    retry = f"`pinoctl up {app}` tries again" + (f" from step {step}" if step and script.startswith("install") else "")
-    output.hint(f"{retry}, `pinoctl up {app} --fresh` installs anew, `pinoctl logs {app}` shows everything (`{log}`)")
+    everything = f"`pinoctl logs {app}` shows everything (`{log}`)"
+    if retry == "update":
+        output.hint(f"`pinoctl update {app}` tries again, {everything}")
+        return
+    again = f"`pinoctl up {app}` tries again" + (f" from step {step}" if step and script.startswith("install") else "")
+    output.hint(f"{again}, `pinoctl up {app} --fresh` installs anew, {everything}")

@@ -47,4 +47,7 @@ def update(
             return 130
         if not result.get("failed"):
             session.progress.line(f"`{name}` is updated")
-        return finish(session, {**result, "url": result.get("url")}, as_json=as_json)
+        broken = str(result.get("state")).startswith("failed")  # then it is the start that failed, not the update
+        return finish(
+            session, {**result, "url": result.get("url")}, as_json=as_json, retry="up" if broken else "update"
+        )

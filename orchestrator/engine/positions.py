@@ -16,12 +16,16 @@ Checkpoint = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Say where a run goes on: the next step, its `input`, the `local` variables then, and which children failed."""
+    """Say where a run goes on: the next step, its `input`, the `local` variables then, and which children failed.
+
+    `asked` says that a person named the step, so that one which is not there is a mistake.
+    """
 
     next: int
     input: Any
     local: Any
     failed: tuple[str, ...] = ()
+    asked: bool = False
 
 
 def digest(path: str, payload: Any) -> str:
@@ -57,7 +61,8 @@ class Positions:
         self.current[path] = dict(saved)  # it counts until the run gets further: a second crash may come before
         failed = saved.get("failed")
         names = tuple(str(name) for name in failed) if isinstance(failed, (list, tuple)) else ()
-        return Position(following, decode(saved.get("input")), decode(saved.get("local")), names)
+        asked = saved.get("asked") is True
+        return Position(following, decode(saved.get("input")), decode(saved.get("local")), names, asked)
 
     def reached(self, path: str, payload: Any, reached: Position, *, parent: str | None = None) -> None:
         """Record that everything before a step is done, and let go of the scripts that those steps started.

@@ -529,3 +529,11 @@ def test_a_target_is_served_by_the_same_script_with_its_arguments():
     assert Target("/a/start.js", {"mode": "x"}).is_served_by(served)
     assert not Target("/a/start.js", {"mode": "y"}).is_served_by(served)
     assert not Target("/a/big.js").is_served_by(served)
+
+
+async def test_fresh_installs_again_what_is_installed_and_ready(tmp_path):
+    bench = Bench(tmp_path)
+    bench.app.plans = [bench.plan("start")]
+    assert (await bench.life.up(UpOptions()))["state"] == "ready"
+    assert (await bench.life.up(UpOptions(fresh=True)))["state"] == "ready"
+    assert bench.started() == ["start.js", "install.js", "start.js"]

@@ -121,11 +121,11 @@ async def test_a_module_holds_state_until_its_script_stops(bench: Bench) -> None
         ({"method": None}, "method"),
         ({"method": ""}, "method"),
         ({}, "method"),
-        (None, "step 0"),
+        (None, "step 1"),
         ("log", "method"),
-        (5, "step 0"),
-        ([], "step 0"),
-        (True, "step 0"),
+        (5, "step 1"),
+        ([], "step 1"),
+        (True, "step 1"),
     ],
 )
 async def test_a_step_that_names_no_method(bench: Bench, step: Any, word: str) -> None:

@@ -183,3 +183,12 @@ async def test_a_position_is_not_taken_while_a_server_works(bench: Bench) -> Non
     path = bench.write("main.json", [log("a"), start("server.json"), log("b"), log("c")])
     await bench.run(path)
     assert max(state[path]["next"] for state in saved if path in state) == 1
+
+
+async def test_a_step_that_a_person_named_and_that_is_not_there_is_an_error(bench):
+    script = bench.write("main.json", {"run": [log("one"), log("two")]})
+    saved = {"next": 2, "input": None, "local": {}, "digest": digest(script, {})}
+    bench.engine.positions.earlier = {script: {**saved, "asked": True}}
+    result = await bench.engine.start(script)
+    assert (result.status, bench.lines()) == ("error", [])
+    assert "has no step 3, only 2" in str(result.error)

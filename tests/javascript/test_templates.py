@@ -107,7 +107,7 @@ async def test_step_of_a_run_decides_when_and_warns(shared: Sidecar, tmp_path: P
         },
     )
     await shared.open("w", str(tmp_path / "a.js"))
-    with pytest.raises(ScriptError, match=r"`when` of step 0 of a.js: syntax error in"):
+    with pytest.raises(ScriptError, match=r"`when` of step 1 of a.js: syntax error in"):
         await shared.step("w", 0)
     trapped = await shared.step("w", 1, port=42003)
     assert trapped.params == {"a": "{{platform}}-{{arch}}", "b": "{{port}}"}
@@ -121,14 +121,14 @@ async def test_step_of_a_run_decides_when_and_warns(shared: Sidecar, tmp_path: P
         3,
         False,
     )
-    with pytest.raises(ScriptError, match=r"step 3 of a.js is null"):
+    with pytest.raises(ScriptError, match=r"step 4 of a.js is null"):
         await shared.step("w", 3)
     with pytest.raises(ScriptError, match="missing RPC attribute: method"):
         await shared.step("w", 4)
     assert [
         ((await shared.step("w", index)).has_next, (await shared.step("w", index)).next) for index in (5, 6, 7)
     ] == [(True, 6), (True, None), (True, "nowhere")]
-    with pytest.raises(ScriptError, match="there is no step 8"):
+    with pytest.raises(ScriptError, match="there is no step with index 8"):
         await shared.step("w", 8)
     await shared.close_run("w")
 

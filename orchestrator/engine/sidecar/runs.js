@@ -152,9 +152,9 @@ class Runs {
       if (fresh !== undefined) run.self = fresh
     } catch (error) { warnings.push(`\`self\` is that of the last step: ${error instanceof loader.LoadFailure ? error.message : loader.describe(error)}`) }
     const raw = run.steps[index]
-    if (!Number.isInteger(index) || index < 0 || index >= run.steps.length) throw new ScriptProblem(`there is no step ${index}: ${path.basename(run.file)} has ${run.steps.length}`)
+    if (!Number.isInteger(index) || index < 0 || index >= run.steps.length) throw new ScriptProblem(`there is no step with index ${index}: ${path.basename(run.file)} has ${run.steps.length}`)
     if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {
-      throw new ScriptProblem(typeof raw === 'string' ? `step ${index} of ${path.basename(run.file)}: missing RPC attribute: method` : `step ${index} of ${path.basename(run.file)} is ${raw === null ? 'null' : Array.isArray(raw) ? 'an array' : typeof raw}, not an object`)
+      throw new ScriptProblem(typeof raw === 'string' ? `step ${index + 1} of ${path.basename(run.file)}: missing RPC attribute: method` : `step ${index + 1} of ${path.basename(run.file)} is ${raw === null ? 'null' : Array.isArray(raw) ? 'an array' : typeof raw}, not an object`)
     }
     let next = index + 1 < run.steps.length ? index + 1 : null
     const scope = this.scope(run, { input, current: index, next, port })
@@ -165,7 +165,7 @@ class Runs {
     let go = true
     if ('when' in step) {
       try { go = template.decideWhen(step.when, scope) } catch (error) {
-        if (error instanceof template.TemplateSyntaxError) throw new ScriptProblem(`\`when\` of step ${index} of ${path.basename(run.file)}: ${error.message}`)
+        if (error instanceof template.TemplateSyntaxError) throw new ScriptProblem(`\`when\` of step ${index + 1} of ${path.basename(run.file)}: ${error.message}`)
         throw error
       }
     }
