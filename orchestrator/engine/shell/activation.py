@@ -105,6 +105,16 @@ def venv_commands(venv: Any, venv_python: Any, *, cwd: str, exists: Exists) -> l
     return [make, source, "deactivate", source]
 
 
+def folders(target: CondaTarget, venv: Any, *, cwd: str, envs: str) -> list[str]:
+    """Return the `bin` folders that the activation puts on PATH, if they are there by then."""
+    if isinstance(venv, Mapping):
+        venv = venv.get("path")
+    found = [_absolute(cwd, venv)] if isinstance(venv, str) and venv else []
+    if target.kind in {"path", "name"}:
+        found.append(target.value if target.kind == "path" else f"{envs}/{target.value}")
+    return [f"{folder}/bin" for folder in found]
+
+
 def command_line(activation: list[str], message: str, operator: str) -> str:
     """Join activation and message as they are typed (appendix A.3)."""
     prefix = " ; ".join(activation)

@@ -18,6 +18,7 @@ from orchestrator.engine.shell.message import Line
 from orchestrator.engine.shell.request import Attempt, ShellRequest
 from orchestrator.engine.shell.session import SessionSpec
 from orchestrator.engine.shell.spawner import Kept, Spawner
+from orchestrator.engine.tools import host
 from orchestrator.engine.values import UNDEFINED
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Shells:
         self._daemons: list[tuple[str, Kept]] = []  # what shells that ended left behind, by the run's key
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._lacking: set[str] = set()  # commands whose absence was told
         self.size: tuple[int, int] = (COLS, ROWS)  # of terminals that are opened from now on
 
     def prepare(self) -> None:
@@ -130,6 +132,7 @@ class Shells:
         env = {**env, **line.variables}
         shell_id = request.id or str(uuid.uuid4())
         path = env.get("PATH", os.defpath)
+        self._tell_missing(run, request, text, path)
         bash = shutil.which("bash", path=path) or BASH
         if request.sudo:
             sudo = () if os.geteuid() == 0 else (shutil.which("sudo", path=path) or "/usr/bin/sudo", "-n", "-E")
@@ -147,6 +150,17 @@ class Shells:
             reports=reports,
             on=request.on,
         )
+
+    def _tell_missing(self, run: Run, request: ShellRequest, text: str, path: str) -> None:
+        """Warn once of each command that a message calls and this host lacks: its failure alone ends no step (12.3)."""
+        names = set(host.called(text)) - self._lacking
+        if not names:
+            return
+        envs = str(self._engine.tools.conda.root / "envs")
+        places = activation.folders(request.conda, request.venv, cwd=request.path, envs=envs)
+        for item in host.missing(os.pathsep.join([*places, path]), names):
+            self._lacking.add(item.name)
+            run.warn(f"`{item.name}` is not on this host, for {item.why_needed}; to get it: {item.remedy}")
 
     async def _until_over(self, shell: LiveShell, *, stays: bool) -> Any:
         """Wait for the end of a step's shell and make its result (8.10)."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,27 @@ _STORES: Final = (
 _TOOLKITS: Final = ("/usr/local/cuda", "/opt/cuda", "/usr/lib/cuda")
 
 
-def missing(path: str, *, gpu: str | None = None, root: bool | None = None) -> list[Missing]:
-    """List the commands of spec 12.3 that the host has to bring and that are not on a PATH.
+# the beginning of a command in a shell's text, as far as it can be told without a shell
+_BEGIN: Final = r"(?:^|[;&|(`\n]|\b(?:sudo|exec|then|do|else|time|env)[ \t])[ \t]*['\"]?"
+_CALLS: Final = {
+    name: re.compile(rf"{_BEGIN}{re.escape(name)}(?=['\"\s;&|)<>]|$)")
+    for name in COMMANDS
+    if name not in {"bash", "git-lfs"}
+}
+_CALLS["git-lfs"] = re.compile(rf"{_BEGIN}git[ -]lfs\b")
+_GIT_ADDRESS: Final = re.compile(r"\bgit\+(?:https?|ssh)://")  # pip and uv call git themselves
+
+
+def called(text: str) -> list[str]:
+    """Return which commands that the host has to bring a shell's text calls."""
+    names = [name for name, pattern in _CALLS.items() if pattern.search(text)]
+    return ["git", *names] if "git" not in names and _GIT_ADDRESS.search(text) else names
+
+
+def missing(
+    path: str, names: Collection[str] = COMMANDS, *, gpu: str | None = None, root: bool | None = None
+) -> list[Missing]:
+    """List the commands of spec 12.3 that the host has to bring and that are not on a PATH; `names` leaves others out.
 
     `gpu` leaves out what only NVIDIA's cards need when it names another, `root` whether remedies can do without `sudo`
     (None: ask the system).
@@ -53,7 +73,11 @@ def missing(path: str, *, gpu: str | None = None, root: bool | None = None) -> l
     is_root = os.geteuid() == 0 if root is None else root
     found = []
     for name, (why, package) in COMMANDS.items():
-        if shutil.which(name, path=path) is None and not (name == "nvcc" and gpu not in {None, "nvidia"}):
+        if (
+            name in names
+            and shutil.which(name, path=path) is None
+            and not (name == "nvcc" and gpu not in {None, "nvidia"})
+        ):
             found.append(Missing(name, why, _remedy(name, package, path, "" if is_root else "sudo ")))
     return found
 
