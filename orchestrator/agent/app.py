@@ -81,6 +81,7 @@ class LauncherApp:
             others=tuple(others),
             stage=scripts.stage,
             lists_start=scripts.start is not None and scripts.start.path in listed,
+            error=str(getattr(evaluated, "error", None) or ""),
         )
 
     def script(self, name: str) -> str:

@@ -68,7 +68,8 @@ class Plan:
 
     `stage` is what the menu says comes next: `install`, `start`, `running`, or `unknown` for menus that never change.
     `lists_start`: the menu itself lists the start script. One that does so while it asks for the installation has no
-    test of whether the app is installed.
+    test of whether the app is installed. `error` is why the menu could not be evaluated; the scripts are those on disk
+    then.
     """
 
     install: Target | None = None
@@ -78,6 +79,7 @@ class Plan:
     others: tuple[Target, ...] = ()
     stage: str = "unknown"
     lists_start: bool = False
+    error: str = ""
 
     def offered(self, wanted: Target) -> Target:
         """Return a script that somebody named, with what its menu item gives along below what they gave."""

@@ -32,6 +32,7 @@ class Lifecycle:
         self._opening = asyncio.Lock()
         self._up: asyncio.Task[dict[str, Any]] | None = None
         self._updating = False
+        self._menu_error = ""
 
     @property
     def condition(self) -> Condition:
@@ -207,6 +208,9 @@ class Lifecycle:
     async def _plan(self, engine: EngineLike) -> Plan:
         plan = await self.desk.app.plan(engine)
         self.desk.emit("scripts", plan.to_json())
+        if plan.error and plan.error != self._menu_error:
+            self.desk.emit("warning", {"text": f"{plan.error}; the scripts on disk are used"})
+        self._menu_error = plan.error
         return plan
 
 

@@ -537,3 +537,13 @@ async def test_fresh_installs_again_what_is_installed_and_ready(tmp_path):
     assert (await bench.life.up(UpOptions()))["state"] == "ready"
     assert (await bench.life.up(UpOptions(fresh=True)))["state"] == "ready"
     assert bench.started() == ["start.js", "install.js", "start.js"]
+
+
+async def test_a_menu_that_throws_is_told_of_once(tmp_path):
+    bench = Bench(tmp_path)
+    bench.app.plans = [bench.plan("unknown", error="the menu of app fails: boom")]
+    assert (await bench.life.up(UpOptions()))["state"] == "ready"
+    assert bench.started() == ["install.js", "start.js"]
+    assert [data["text"] for data in bench.of("warning")] == [
+        "the menu of app fails: boom; the scripts on disk are used"
+    ]
