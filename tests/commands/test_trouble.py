@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -252,7 +253,7 @@ def test_a_reader_that_goes_away_is_no_error(pinoctl, launcher):
     ]}""",
     )
     assert pinoctl("up", folder, "-q").status == 0
-    command = " ".join(pinoctl.command("logs", "piped"))
+    command = shlex.join(pinoctl.command("logs", "piped"))
     ran = subprocess.run(["bash", "-c", f'{command} | head -n 1; echo "${{PIPESTATUS[0]}}"'], capture_output=True,
                          text=True, env=pinoctl.environment(), check=False)  # fmt: skip
     assert ran.stdout.splitlines()[-1] == "141"

@@ -24,7 +24,8 @@ DOCS = sorted(
         ROOT / "README.md",
         ROOT / "CHANGELOG.md",
         *(ROOT / "docs").glob("*.md"),
-        *(ROOT / "examples").glob("**/README.md"),
+        ROOT / "examples" / "README.md",
+        *(ROOT / "examples").glob("*/README.md"),
     ]
 )
 # from `pinoctl shell` to the bash it starts, and from a sidecar to what it starts

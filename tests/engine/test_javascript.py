@@ -276,7 +276,7 @@ async def test_a_shell_step_while_the_sidecar_dies(bench: Bench) -> None:
     ],
 )
 async def test_an_endless_loop_at_load(bench: Bench, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channel, "BUSY_SECONDS", 0.3)
+    monkeypatch.setattr(channel, "BUSY_SECONDS", 1.0)
     with pytest.raises(SidecarError, match="without an end"):
         await bench.js(text)
     assert not bench.engine.runs

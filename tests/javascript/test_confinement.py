@@ -139,7 +139,16 @@ async def test_environment_is_clean(home: Path, monkeypatch: pytest.MonkeyPatch)
     try:
         [env, argv] = await results(sidecar, home, "{...process.env}, process.argv.length + process.execArgv.length")
         assert "HF_TOKEN" not in env
-        assert set(env) <= {"PATH", "LANG", "LC_ALL", "TZ", "HOME", "PINOKIO_HOME", "NODE_DISABLE_COMPILE_CACHE"}
+        assert set(env) <= {
+            "PATH",
+            "LANG",
+            "LC_ALL",
+            "TZ",
+            "HOME",
+            "PINOKIO_HOME",
+            "NODE_DISABLE_COMPILE_CACHE",
+            "PINOCTL_SIDECAR",
+        }
         assert argv == 1
         assert "hf_secret" not in Path(f"/proc/{sidecar.pid}/environ").read_text()
     finally:

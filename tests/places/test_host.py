@@ -26,7 +26,7 @@ def test_a_home_that_cannot_be_used(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInputError, match="cannot be used") as caught:
         HostPlace(Home(tmp_path / "file")).prepare()
-    assert "PINOKIO_HOME" in (caught.value.hint or "")
+    assert "PINOCTL_HOME" in (caught.value.hint or "")
 
 
 def test_an_agent_has_a_session_and_a_log_of_its_own(tmp_path):

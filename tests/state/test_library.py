@@ -137,7 +137,7 @@ def test_a_home_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PinoctlError, match="cannot be written") as caught:
         Library(tmp_path / "file" / "library.sqlite")
-    assert "PINOKIO_HOME" in (caught.value.hint or "")
+    assert "PINOCTL_HOME" in (caught.value.hint or "")
     (tmp_path / "folder").mkdir()
     with pytest.raises(PinoctlError, match="cannot be written"):
         Library(tmp_path / "folder")
