@@ -327,7 +327,9 @@ class Agent:
 
     async def _stop(self, _channel: Channel, request: Mapping[str, Any]) -> dict[str, Any]:
         script = request.get("script")
-        stopped = await self.lifecycle.stop(self.app.script(script) if isinstance(script, str) else None)
+        if script is not None and not isinstance(script, str):
+            raise BadInputError(f"`script` is the name of one, got {script!r}")
+        stopped = await self.lifecycle.stop(self.app.script(script) if script is not None else None)
         return {"app": self.files.app, "stopped": stopped, "state": str(self.lifecycle.condition)}
 
     async def _down(self, channel: Channel, _request: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def status(*, app: str | None, home: Path | None, as_json: bool) -> int:
     if as_json:
         output.as_json(views[0].to_json() if app is not None and views else [view.to_json() for view in views])
     elif views:
-        output.table([_row(view) for view in views], ["APP", "STATE", "URL", "CPU", "MEMORY", "GPU MEMORY"])
+        output.table([_row(view, whole=app is not None) for view in views], ["APP", "STATE", "URL", "CPU", "MEMORY", "GPU MEMORY"])
     else:
         output.say(f"no app in `{where.root}`; `pinoctl up APP` installs and starts one")
     return 0
@@ -44,12 +44,13 @@ def status(*, app: str | None, home: Path | None, as_json: bool) -> int:
 ps = status
 
 
-def _row(view: View) -> list[str]:
+def _row(view: View, *, whole: bool) -> list[str]:
     usage = view.live.get("usage") or {}
     cpu, memory, gpu = usage.get("cpu"), usage.get("memory"), usage.get("gpu_memory")
+    state = output.clean(view.state)
     return [
         view.row.name,
-        shortened(output.clean(view.state)),
+        state if whole else shortened(state),
         view.row.url or "-",
         f"{cpu:.0f} %" if cpu is not None else "-",
         size(memory),
@@ -58,7 +59,7 @@ def _row(view: View) -> list[str]:
 
 
 def shortened(text: str) -> str:
-    """Cut a state that would push the table off the screen; `--json` has it whole."""
+    """Cut a state that would push the table off the screen; one app's status and `--json` have it whole."""
     return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
 
 

@@ -330,6 +330,17 @@ async def test_a_slow_client_is_told_what_it_missed(running, monkeypatch):
         writer.close()
 
 
+async def test_a_script_without_a_proper_name_stops_nothing(running):
+    async with running.serving():
+        reader, writer = await running.raw()
+        writer.write(b'{"id":1,"op":"up"}\n{"id":2,"op":"stop","script":5}\n')
+        writer.write_eof()
+        answers = {line["id"]: line for line in map(json.loads, (await reader.read()).splitlines()) if "id" in line}
+        assert answers[2]["error"]["kind"] == "BadInputError"
+        writer.close()
+        assert (await running.ask(lambda client: client.status()))["state"] == "ready"
+
+
 async def test_a_half_closed_client_still_gets_its_answer(running):
     async with running.serving():
         reader, writer = await running.raw()

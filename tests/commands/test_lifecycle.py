@@ -171,6 +171,7 @@ def test_a_failed_install_says_what_to_do_and_goes_on(pinoctl, launcher):
     assert "`pinoctl logs failing`" in advice
     assert str(pinoctl.home / "logs/failing/terminal.log") in advice
     assert pinoctl("status", "failing", "--json").json["state"] == failed.json["state"]
+    assert failed.json["state"] in pinoctl("status", "failing").out, "one app's state is shown whole"
     first = (folder / "first.txt").read_text()
 
     (folder / "needed.txt").write_text("")
@@ -180,6 +181,7 @@ def test_a_failed_install_says_what_to_do_and_goes_on(pinoctl, launcher):
     assert "step 1 of 3" not in good.err
     fresh = pinoctl("up", "failing", "--fresh")
     assert fresh.status == 0
+    assert "install.js step 1 of 3" in fresh.err, "an app that is ready is installed anew"
     pinoctl("down", "failing")
 
 
