@@ -35,7 +35,10 @@ def status(*, app: str | None, home: Path | None, as_json: bool) -> int:
     if as_json:
         output.as_json(views[0].to_json() if app is not None and views else [view.to_json() for view in views])
     elif views:
-        output.table([_row(view, whole=app is not None) for view in views], ["APP", "STATE", "URL", "CPU", "MEMORY", "GPU MEMORY"])
+        output.table(
+            [_row(view, whole=app is not None) for view in views],
+            ["APP", "STATE", "URL", "CPU", "MEMORY", "GPU MEMORY"],
+        )
     else:
         output.say(f"no app in `{where.root}`; `pinoctl up APP` installs and starts one")
     return 0
