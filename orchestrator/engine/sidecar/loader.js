@@ -64,10 +64,16 @@ async function reimport (file) {
   return import(`${pathToFileURL(file).href}?pinoctl=${++generation}`)
 }
 
+/** Read JSON as `require` does, without its look for packages and links: steps read their script anew each time. */
+function readJson (file) {
+  const text = fs.readFileSync(file, 'utf8')
+  return JSON.parse(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text)
+}
+
 function exported (file) {
-  evict(file)
+  if (!file.endsWith('.json')) evict(file)
   try {
-    return require(file)
+    return file.endsWith('.json') ? readJson(file) : require(file)
   } catch (error) {
     throw new LoadFailure(`${file} does not load: ${describe(error)}`, { cause: error })
   } finally {
