@@ -123,6 +123,8 @@ def _clone_into(folder: Path, url: str, *, env: Mapping[str, str] | None, progre
     except git.GitError as error:
         why, hint = git.explain(error.output) if error.output else (str(error), error.hint)
         raise git.GitError(f"`{hide_secrets(url)}` cannot be cloned: {why}", hint=hint, output=error.output) from None
+    if hide_secrets(url) != url:  # git needs the token for the next `pull`, and keeps it in its configuration
+        (folder / ".git" / "config").chmod(0o600)
 
 
 def _reuse(

@@ -144,6 +144,17 @@ def test_catalogue_names_are_cloned_through_the_users_configuration(home, reposi
     assert up("pinokiofactory/flux-webui", home).name == "flux-webui"
 
 
+def test_only_the_owner_may_read_a_token_of_the_url(home, repository, own_git_configuration):
+    remote = repository("owner/app")
+    with own_git_configuration.open("a") as file:
+        file.write(f'[url "{remote.url}"]\n\tinsteadOf = https://me:token@host.invalid/app.git\n')
+    fetched = up("https://me:token@host.invalid/app.git", home)
+    assert fetched.origin == "https://host.invalid/app.git"
+    config = home.app(fetched.name) / ".git" / "config"
+    assert "token" in config.read_text()
+    assert config.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_missing_repository_is_explained(home, tmp_path):
     with pytest.raises(git.GitError, match="cannot be cloned: there is no such repository"):
         up(f"file://{tmp_path}/nothing", home)
