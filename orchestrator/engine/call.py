@@ -62,6 +62,9 @@ class Call:
 
 
 METHODS: dict[str, Method] = {}
+WITHOUT_EFFECTS = frozenset(
+    {"log", "jump", "goto", "local.set", "local.rm", "global.set", "global.rm", "script.return", "notify"}
+)  # what touches nothing outside the script's own memory
 IGNORED = frozenset({"proxy.start"})  # spec 7.7: skipped with a log line
 
 

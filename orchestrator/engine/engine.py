@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 ON_STOP_SECONDS = 60.0  # how long `on.stop` may take before what it would clean up is killed
 CLOSE_SECONDS = 5.0  # how long the sidecar may be busy when a script is stopped
+FRESH = 0.05  # seconds for which ENVIRONMENT files count as unchanged while only steps without effects are done
 MANY = 1000  # how many steps of one method run at a time where no `queue` was asked for (spec 5.7)
 
 
@@ -74,6 +75,8 @@ class Engine:
         self._queues: dict[str, asyncio.Semaphore] = {}
         self._later: dict[str, asyncio.Task[RunResult]] = {}
         self._sent_env: dict[Path | None, dict[str, str]] = {}
+        self._env_looked: dict[Path | None, tuple[int, float]] = {}
+        self.effects = 0  # how many steps were done that may have changed a file
 
     @classmethod
     async def open(
@@ -140,6 +143,11 @@ class Engine:
 
     def sync_environment(self, app: Path | None) -> None:
         """Give the sidecar the variables that templates see, where they changed since the last time (9.5)."""
+        now = self.clock()
+        seen, until = self._env_looked.get(app, (-1, 0.0))
+        if seen == self.effects and now < until:
+            return
+        self._env_looked[app] = (self.effects, now + FRESH)
         variables = self.environment.template(app / "script" if app else None)
         if self._sent_env.get(app) != variables:
             self._sent_env[app] = variables
@@ -208,6 +216,7 @@ class Engine:
             await asyncio.to_thread(
                 set_app_values, self.home, app, {key: to_text(value) for key, value in values.items()}
             )
+            self.effects += 1
 
     def start_later(self, path: str, payload: Any, *, parent: Run | None = None) -> None:
         """Start a script without waiting for it; a failure to load is a warning."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from orchestrator.engine.errors import ScriptError
 from orchestrator.engine.redaction import is_secret
 from orchestrator.engine.values import UNDEFINED, to_text, truthy
 
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)  # what a number field lets pass
 _YES, _NO = frozenset({"true", "1", "yes", "on", "y"}), frozenset({"false", "0", "no", "off", "n", ""})
 
 
@@ -112,6 +114,9 @@ def convert(field: Field, answer: Any) -> Any:
     text = to_text(answer) if answer is not None and answer is not UNDEFINED else ""
     if field.choices:
         return _chosen(field, text)
+    if field.type == "number" and text.strip() and not _NUMBER.fullmatch(text.strip()):
+        given = "the answer given" if field.secret else f"`{text}`"
+        raise ScriptError(f"{given} is no number, as `{field.key}` must be", hint=f"use `--answer {field.key}=1`")
     return text
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.engine.call import IGNORED, METHODS, Call, Method
+from orchestrator.engine.call import IGNORED, METHODS, WITHOUT_EFFECTS, Call, Method
 from orchestrator.engine.errors import LoadError, PinoctlError, ScriptError, SidecarError
 from orchestrator.engine.flow import Following, after, resolve_next
 from orchestrator.engine.positions import Position
@@ -222,7 +222,7 @@ class Run:
 
     async def _render(self, run_id: str, opened: Opened, index: int, value: Any) -> Rendered:
         """Have the sidecar render a step; when it died, load the script again and try once more (it has no effects)."""
-        sidecar, port = self.engine.sidecar, self.engine.ports.next_free()
+        sidecar, port = self.engine.sidecar, self.engine.ports.next_free
         if run_id not in sidecar.lost:
             try:
                 return await sidecar.step(run_id, index, input=value, port=port)
@@ -346,6 +346,8 @@ class Run:
 
     def _step_ended(self, row: Row | None, call: Call, began: float, returned: Any, error: str | None) -> None:
         ms = (self.engine.clock() - began) * 1000
+        if call.method not in WITHOUT_EFFECTS:
+            self.engine.effects += 1
         if row is not None:
             row.finish(returned=returned, ms=ms, error=error)
         self.event(

@@ -81,7 +81,7 @@ async def test_names_in_templates(sidecar: Sidecar, home: Path) -> None:
     sidecar.set_state(str(app / "a.js"), running=True, ready=False)
     await sidecar.open("r", str(app / "a.js"), payload={"k": 1}, uri="a.js")
     await sidecar.memory("r", "set", "global", {"x": "G"})
-    got = (await sidecar.step("r", 0, input=UNDEFINED, port=5)).params["r"]
+    got = (await sidecar.step("r", 0, input=UNDEFINED, port=lambda: 5)).params["r"]
     assert dict(zip(names, got, strict=True)) == names
 
 

@@ -109,7 +109,7 @@ async def test_step_of_a_run_decides_when_and_warns(shared: Sidecar, tmp_path: P
     await shared.open("w", str(tmp_path / "a.js"))
     with pytest.raises(ScriptError, match=r"`when` of step 1 of a.js: syntax error in"):
         await shared.step("w", 0)
-    trapped = await shared.step("w", 1, port=42003)
+    trapped = await shared.step("w", 1, port=lambda: 42003)
     assert trapped.params == {"a": "{{platform}}-{{arch}}", "b": "{{port}}"}
     assert len(trapped.warnings) == 1
     assert "is taken for one expression" in trapped.warnings[0]

@@ -227,3 +227,14 @@ def test_redaction() -> None:
 )
 def test_urls_without_secrets(url: str, shown: str) -> None:
     assert redact_url(url) == shown
+
+
+@pytest.mark.parametrize("text", ["1", "-2.5", "+3", ".5", "1e3", " 7 ", ""])
+async def test_a_number_stays_text(text: str) -> None:
+    assert await Answers({"n": text}).form("start.json", 0, [{"key": "n", "type": "number"}]) == {"n": text}
+
+
+@pytest.mark.parametrize("text", ["seven", "1,5", "0x10", "1 2", "--1"])
+async def test_what_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(ScriptError, match=r"is no number, as `n` must be"):
+        await Answers({"n": text}).form("start.json", 0, [{"key": "n", "type": "number"}])

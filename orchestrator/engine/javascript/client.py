@@ -22,10 +22,11 @@ from orchestrator.engine.javascript.records import (
     SidecarConfig,
     Silence,
 )
+from orchestrator.engine.ports import next_free
 from orchestrator.engine.values import UNDEFINED, decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 START_TIMEOUT = 30.0
 WATCHED = frozenset({"set", "rm", "replace"})
@@ -55,6 +56,7 @@ class Sidecar:
         self._menus: asyncio.Lock = asyncio.Lock()
         self._roots: tuple[str, ...] = ()
         self._tainted_by: str | None = None
+        self._ports: dict[str, list[bool]] = {}
         self.node_version = ""
         self._booted: NodeProcess | None = None
 
@@ -128,7 +130,7 @@ class Sidecar:
         self._lost.pop(run, None)
         answer = await self._ask(message)
         self._runs[run] = message
-        return Opened(**decode(answer))
+        return self._opened(run, answer)
 
     async def reopen(self, run: str) -> Opened:
         """Open a lost run again, from its file as it is now and with the payload it had."""
@@ -136,12 +138,31 @@ class Sidecar:
         if message is None:
             raise SidecarError(f"run `{run}` was never open in the JavaScript sidecar")
         self._lost.pop(run, None)
-        return Opened(**decode(await self._ask(message)))
+        return self._opened(run, await self._ask(message))
 
-    async def step(self, run: str, index: int, *, input: Any = UNDEFINED, port: int | None = None) -> Rendered:  # noqa: A002  # as templates call it
-        """Load the script again for `self`, render a step (spec 5.3) and decide `when` (5.4). Raises ScriptError."""
+    def _opened(self, run: str, answer: Any) -> Opened:
+        opened = Opened(**decode(answer))
+        self._ports[run] = opened.ports
+        return opened
+
+    async def step(
+        self,
+        run: str,
+        index: int,
+        *,
+        input: Any = UNDEFINED,  # noqa: A002  # as templates call it
+        port: Callable[[], int] = next_free,
+    ) -> Rendered:
+        """Load the script again for `self`, render a step (spec 5.3) and decide `when` (5.4).
+
+        `port` gives the value of `port`, and is called only for steps that ask for it. Raises ScriptError.
+        """
         self._present(run)
-        answer = await self._ask({"op": "step", "run": run, "index": index, "input": encode(input), "port": port})
+        mentioned = self._ports.get(run, [])
+        message = {"op": "step", "run": run, "index": index, "input": encode(input)}
+        answer = await self._ask({**message, "port": port()} if mentioned[index : index + 1] == [True] else message)
+        if "need" in answer:  # a template that came from elsewhere asks for it
+            answer = await self._ask({**message, "port": port()})
         step = decode(answer["step"])
         method = step.get("method")
         return Rendered(
@@ -181,6 +202,7 @@ class Sidecar:
     async def close_run(self, run: str, *, forget_local: bool = True) -> None:
         """Forget a run: its steps, the modules it loaded, the values it holds and, if told, its `local`."""
         opened = self._runs.pop(run, {})
+        self._ports.pop(run, None)
         key = opened.get("key") or opened.get("path") or run
         if self._lost.pop(run, None) is None and self.alive:
             await self._ask({"op": "close", "run": run, "forget_local": forget_local})

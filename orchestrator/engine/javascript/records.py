@@ -85,7 +85,11 @@ class SidecarConfig:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Describe a script that was loaded: `ids` has one entry per step, `actions` the keys that can be run (spec 4)."""
+    """Describe a script that was loaded.
+
+    `ids` has one entry per step, `ports` tells of each whether it mentions `port`; `actions` are the keys that can be
+    run (spec 4).
+    """
 
     steps: int
     ids: list[str | None]
@@ -98,6 +102,7 @@ class Opened:
     actions: list[str]
     description: str = ""
     version: Any = None
+    ports: list[bool] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ class Runs {
     const objects = value => Array.isArray(value) ? value.filter(isPlain) : []
     return {
       steps: steps.length,
+      ports: steps.map(mentionsPort),
       ids: steps.map(step => isPlain(step) && typeof step.id === 'string' ? step.id : null),
       daemon: Boolean(script.daemon),
       on_stop: (script.on && script.on.stop) || null,
@@ -169,6 +170,7 @@ class Runs {
         throw error
       }
     }
+    if (scope.portMissed) return { need: 'port' }
     run.last = { index, step, input, next }
     return { step, own, next, go, warnings }
   }
@@ -257,6 +259,11 @@ class Runs {
     if (forget) delete this.#host.state.memory.local[run.key]
     release(run.handles)
   }
+}
+
+/** Tell whether a step may ask for `port`, which costs a look at the machine: where templates come from elsewhere, `need` tells. */
+function mentionsPort (step) {
+  try { return JSON.stringify(step).includes('port') } catch { return true }
 }
 
 module.exports = { Runs, ScriptProblem }

@@ -8,6 +8,7 @@ const EACH = /\{\{(.+?)\}\}/g
 const PENDING = /\{\{.+\}\}/
 const UNWRAP = /\{\{\{(.+?)\}\}\}/g
 const LODASH = /(?<![\w$.])_(?![\w$])/
+const PORT = /(?<![\w$.])port(?![\w$])/
 const PASSES = 4
 const CACHE_LIMIT = 5000
 
@@ -23,7 +24,9 @@ class Scope {
   constructor (values) {
     this.names = Object.keys(values)
     this.values = Object.values(values)
+    this.port = values.port
     this.key = this.names.join()
+    this.portMissed = false // an expression asked for a `port` that was not given
   }
 }
 
@@ -34,7 +37,7 @@ function compile (expression, scope) {
     const wantsLodash = LODASH.test(expression) && !scope.names.includes('_')
     try {
       const run = new Function(...scope.names, ...(wantsLodash ? ['_'] : []), 'return ' + expression)
-      entry = { run, wantsLodash, error: null }
+      entry = { run, wantsLodash, wantsPort: PORT.test(expression), error: null }
     } catch (error) { entry = { error: error.message } }
     if (compiled.size >= CACHE_LIMIT) compiled = new Map()
     compiled.set(key, entry)
@@ -45,7 +48,8 @@ function compile (expression, scope) {
 
 /** Evaluate one expression; `failed` where it throws. Throws TemplateSyntaxError. */
 function attempt (expression, scope, failed) {
-  const { run, wantsLodash } = compile(expression, scope)
+  const { run, wantsLodash, wantsPort } = compile(expression, scope)
+  if (wantsPort && scope.port === undefined) scope.portMissed = true
   try { return wantsLodash ? run(...scope.values, getLodash()) : run(...scope.values) } catch { return failed }
 }
 
