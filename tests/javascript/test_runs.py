@@ -394,3 +394,18 @@ async def test_values_go_round(sidecar: Sidecar, home: Path) -> None:
         got = (await sidecar.step("r", 0, input=value)).params["v"]
         expected = None if value != value else value  # noqa: PLR0124  # JSON has no NaN
         assert got == expected or (isinstance(value, int) and float(got) == float(value))
+
+
+async def test_a_port_is_looked_for_only_where_it_is_asked_for(sidecar: Sidecar, home: Path) -> None:
+    asked: list[int] = []
+
+    def port() -> int:
+        asked.append(42017)
+        return 42017
+
+    texts = ["no {{platform}}", "a {{port}}", "b {{args.later}}", "c {{local.x}}"]
+    app = write(home, {"a.json": json.dumps({"run": [{"method": "log", "params": {"text": text}} for text in texts]})})
+    await sidecar.open("p", str(app / "a.json"), payload={"later": "{{port + 1}}"})
+    shown = [(await sidecar.step("p", index, port=port)).params["text"] for index in range(4)]
+    assert shown == ["no linux", "a 42017", "b 42018", "c {{local.x}}"]
+    assert asked == [42017, 42017]
