@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.engine import methods as _methods  # noqa: F401  # registers every method
-from orchestrator.engine.call import METHODS, Call
+from orchestrator.engine import methods
+from orchestrator.engine.call import Call
 from orchestrator.engine.environment import Environment, prepare_home
 from orchestrator.engine.environment.files import ensure_app_file, set_app_values
 from orchestrator.engine.errors import JavaScriptError, LoadError, PinoctlError
@@ -311,8 +311,8 @@ class Engine:
             result = await self.start(self.resolve(uri, run.cwd), params, parent=run)
             if result.status == "error":
                 run.warn(f"`on.stop` failed: {result.error}")
-        elif isinstance(name, str) and name in METHODS and not uri:
-            await METHODS[name](Call(engine=self, run=run, method=name, params=params, step=request))
+        elif isinstance(name, str) and not uri and (function := methods.find(name)) is not None:
+            await function(Call(engine=self, run=run, method=name, params=params, step=request))
         elif isinstance(name, Opaque) or (isinstance(name, str) and (uri or name.startswith("kernel."))):
             await self.sidecar.call_request(run.id, request, cwd=run.cwd)
         else:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.engine.call import METHODS, Call
+from orchestrator.engine import methods
+from orchestrator.engine.call import Call
 from orchestrator.engine.errors import ScriptError
 from orchestrator.engine.values import UNDEFINED, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orchestrator.engine.call import Method
     from orchestrator.engine.engine import Engine
     from orchestrator.engine.run import Run
 
@@ -44,11 +46,12 @@ class KernelCalls:
             return engine.ports.take(_number("ports", 1 if wanted in (None, UNDEFINED) else wanted, 1000))
         if op == "stop":
             return await engine.stop(str(payload.get("path", "")))
-        if op == "exec" or (op in METHODS and op.startswith(("shell.", "script."))):
-            return await self._method(op, payload)
+        function = methods.find(op) if op == "exec" or op.startswith(("shell.", "script.")) else None
+        if function is not None:
+            return await self._method(op, function, payload)
         raise ScriptError(f"`kernel.{op}` is not there in a headless engine")
 
-    async def _method(self, op: str, payload: Mapping[str, Any]) -> Any:
+    async def _method(self, op: str, function: Method, payload: Mapping[str, Any]) -> Any:
         run = self._run(str(payload.get("run", "")))
         if run is None:
             raise ScriptError(
@@ -56,7 +59,7 @@ class KernelCalls:
             )
         params = payload.get("params")
         call = Call(engine=self.engine, run=run, method=op, params=params)
-        return await asyncio.shield(asyncio.ensure_future(METHODS[call.method](call)))
+        return await asyncio.shield(asyncio.ensure_future(function(call)))
 
     def _run(self, run_id: str) -> Run | None:
         wanted = run_id.partition(".")[0]

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.engine.call import IGNORED, METHODS, WITHOUT_EFFECTS, Call, Method
+from orchestrator.engine import methods
+from orchestrator.engine.call import IGNORED, WITHOUT_EFFECTS, Call, Method
 from orchestrator.engine.errors import LoadError, PinoctlError, ScriptError, SidecarError
 from orchestrator.engine.flow import Following, after, resolve_next
 from orchestrator.engine.positions import Position
@@ -318,7 +319,7 @@ class Run:
         method = rendered.method
         if isinstance(method, Opaque) or rendered.uri or method in IGNORED or method.startswith("kernel."):
             return None
-        found = METHODS.get(method)
+        found = methods.find(method)
         if found is None:
             raise ScriptError(
                 f"there is no method `{method}`",

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orchestrator.engine import methods
 from orchestrator.engine.answers import Answers
-from orchestrator.engine.call import METHODS
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.engine.events import Silent
@@ -214,7 +214,7 @@ SLOW = {
 }
 
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - SLOW))
+@pytest.mark.parametrize("method", sorted(set(methods.load_all()) - SLOW))
 async def test_wrong_types(tried: Tried, method: str) -> None:
     for params in cases(method):
         await tried.step(method, params)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
-import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +12,7 @@ import pytest
 
 import cli
 from orchestrator.engine import methods
-from orchestrator.engine.call import IGNORED, METHODS
+from orchestrator.engine.call import IGNORED
 from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.hosts.homes import _PLATFORMS
 
@@ -151,9 +149,7 @@ def test_no_variable_of_ours_is_made_up():
 
 
 def registered() -> set[str]:
-    for module in pkgutil.iter_modules(methods.__path__):
-        importlib.import_module(f"{methods.__name__}.{module.name}")
-    return set(METHODS) | set(IGNORED)
+    return set(methods.load_all()) | set(IGNORED)
 
 
 def documented_methods() -> set[str]:

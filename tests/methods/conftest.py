@@ -6,19 +6,10 @@ from pathlib import Path
 
 import pytest
 
-import orchestrator.engine.methods.desktop
-import orchestrator.engine.methods.download
-import orchestrator.engine.methods.env
-import orchestrator.engine.methods.exec
-import orchestrator.engine.methods.fs
-import orchestrator.engine.methods.gradio
-import orchestrator.engine.methods.interaction
-import orchestrator.engine.methods.json_files
-import orchestrator.engine.methods.link
-import orchestrator.engine.methods.net
-import orchestrator.engine.methods.process
-import orchestrator.engine.methods.variables  # noqa: F401  # imported so that they register
+from orchestrator.engine import methods
 from tests.methods.fakes import Bench
+
+methods.load_all()
 
 
 @pytest.fixture

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator.engine import methods
 from orchestrator.engine.answers import Answers
 from orchestrator.engine.call import METHODS
 from orchestrator.engine.errors import MissingAnswersError, ScriptError
@@ -253,3 +256,21 @@ async def test_filepicker(tmp_path: Path) -> None:
     }
     with pytest.raises(MissingAnswersError, match="filepicker"):
         await Bench(tmp_path / "i")("filepicker.open")
+
+
+def test_every_family_is_found_by_its_methods() -> None:
+    modules = {path.stem for path in Path(methods.__file__).parent.glob("*.py")} - {"__init__", "parameters"}
+    assert modules == {module for family in methods.FAMILIES.values() for module in family}
+    for name, function in methods.load_all().items():
+        assert function.__module__.rpartition(".")[2] in methods.FAMILIES[name.partition(".")[0]], name
+
+
+def test_a_family_is_imported_only_when_it_is_named() -> None:
+    code = (
+        "import sys; from orchestrator.engine import engine, methods\n"
+        "before = {name for name in sys.modules if name.startswith('orchestrator.engine.methods.')}\n"
+        "assert methods.find('fs.write') and methods.find('log') and methods.find('nosuch.thing') is None\n"
+        "print(sorted(before), *(f'orchestrator.engine.methods.{name}' in sys.modules for name in ('fs', 'net')))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown == "[] True False\n"

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from orchestrator.engine.call import METHODS, Call, method
+from orchestrator.engine.call import Call, method
 from orchestrator.engine.errors import ScriptError
+from orchestrator.engine.methods import script
 from orchestrator.engine.methods.parameters import given, optional_text
 from orchestrator.engine.redaction import redact_url
 from orchestrator.engine.values import UNDEFINED, to_text
@@ -74,7 +75,7 @@ async def app_download(call: Call) -> Any:
     uri = next((params[name] for name in ("uri", "url") if isinstance(params.get(name), str)), None)
     if uri is None:
         raise ScriptError("`app.download` needs the URL of a git repository as `uri`")
-    return await METHODS["script.download"](replace(call, params={**params, "uri": uri}))
+    return await script.download(replace(call, params={**params, "uri": uri}))
 
 
 _UNSUPPORTED = (
