@@ -44,7 +44,6 @@ MAY_START_PROCESSES = {
     "orchestrator/engine/tools/conda.py",  # conda's installer
     "orchestrator/engine/tools/pythons.py",  # Pythons, to ask which they are
     "orchestrator/launcher/git.py",  # git
-    "orchestrator/places/host.py",  # agents, from the place they belong to
 }
 
 STARTS = {

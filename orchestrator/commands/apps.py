@@ -67,11 +67,11 @@ def _match(home: Home, text: str) -> str | None:
         if found is not None:
             return found
     if "://" in text:
-        from orchestrator.launcher import git  # noqa: PLC0415  # names and folders do without
+        from orchestrator.engine.repositories import remote_of  # noqa: PLC0415  # names and folders do without
         from orchestrator.launcher.target import parse_target, same_remote  # noqa: PLC0415
 
         url = parse_target(text, cwd=Path.cwd()).url
-        return next((name for name in installed(home) if same_remote(git.remote_of(home.app(name)), url)), None)
+        return next((name for name in installed(home) if same_remote(remote_of(home.app(name)), url)), None)
     if _is_place(text) and (place := Path(text).expanduser()).exists():
         real = place.resolve()
         return next((name for name in installed(home) if home.app(name).resolve() == real), None)

@@ -146,11 +146,12 @@ def _with_origin(home: Home, fact: Fact) -> Fact:
     """Look up where an app came from, which takes git and so is done once per app."""
     from dataclasses import replace  # noqa: PLC0415  # rarely needed
 
+    from orchestrator.engine.repositories import remote_of  # noqa: PLC0415  # as above
     from orchestrator.launcher import git  # noqa: PLC0415  # as above
     from orchestrator.launcher.target import hide_secrets  # noqa: PLC0415
 
     folder = home.app(fact.name)
     if not folder.is_dir():
         return fact
-    remote = git.remote_of(folder)
+    remote = remote_of(folder)
     return replace(fact, origin=hide_secrets(remote) if remote else None, ref=git.ref_of(folder))

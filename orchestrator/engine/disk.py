@@ -104,14 +104,3 @@ def append(path: str | os.PathLike[str], parts: Iterable[bytes]) -> None:
             with contextlib.suppress(OSError):
                 os.ftruncate(file.fileno(), before)
             raise
-
-
-def update_text(path: Path, text: str) -> None:
-    """Replace a text file in one move, through links and with its mode kept; a new one is private to the user."""
-    target = Path(os.path.realpath(path))
-    try:
-        mode = stat.S_IMODE(target.stat().st_mode)
-    except FileNotFoundError:
-        mode = 0o600
-    write_whole(target, [text.encode("utf-8", "surrogateescape")], mode=mode)
-    target.chmod(mode)

@@ -34,14 +34,32 @@ def split_git_uri(uri: str) -> tuple[str, str]:
     return found.group(1), found.group(2) or ""
 
 
+def git_folder(folder: Path) -> Path | None:
+    """Return the folder that holds a work tree's `config`: `.git`, or what a `.git` file points to, or None."""
+    inner = folder / ".git"
+    try:
+        if inner.is_dir():
+            return inner
+        pointer = inner.read_text("utf-8", "replace").strip()
+        found = (folder / pointer.removeprefix("gitdir:").strip()).resolve()
+        common = found / "commondir"  # a worktree shares the configuration of its repository
+        return (found / common.read_text("utf-8").strip()).resolve() if common.is_file() else found
+    except (OSError, ValueError):  # a ValueError for names with NUL in them
+        return None
+
+
 def remote_of(folder: Path) -> str | None:
-    """Return a repository's `remote.origin.url` from its configuration file, or None."""
+    """Return a repository's `remote.origin.url` as its configuration has it, or None; no git is needed."""
+    inner = git_folder(folder)
+    if inner is None:
+        return None
     parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
     try:
-        parser.read_string((folder / ".git" / "config").read_text("utf-8", "replace").replace("\t", ""))
-        return parser.get('remote "origin"', "url", fallback=None)
+        parser.read_string((inner / "config").read_text("utf-8", "replace").replace("\t", ""))
+        url = parser.get('remote "origin"', "url", fallback=None)
     except (OSError, configparser.Error):
         return None
+    return url.strip('"') if url else None
 
 
 class Repositories:

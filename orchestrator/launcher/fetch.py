@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.catalog import catalog
 from orchestrator.engine.errors import BadInputError, PinoctlError
+from orchestrator.engine.repositories import remote_of
 from orchestrator.launcher import git
 from orchestrator.launcher.names import check_name, find_installed, installed, listing, near, same_name
 from orchestrator.launcher.target import hide_secrets, name_of_url, same_remote
@@ -67,7 +68,7 @@ def fetch(
         here = find_installed(home, target.name)
         if here is not None and wanted in {None, here}:
             return _reuse(home, here, target.ref, env=env, progress=progress)
-        url = (git.remote_of(home.app(here)) if here is not None else None) or source_of(target.name, home)
+        url = (remote_of(home.app(here)) if here is not None else None) or source_of(target.name, home)
     return _clone(home, _required(url), wanted, target.ref, env=env, progress=progress)
 
 
@@ -97,7 +98,7 @@ def _clone(
     taken = find_installed(home, name)
     candidates = [*([taken] if taken else []), *(installed(home) if wanted is None else [])]
     for other in candidates:
-        if same_remote(git.remote_of(home.app(other)), url):
+        if same_remote(remote_of(home.app(other)), url):
             return _reuse(home, other, ref, env=env, progress=progress)
     if taken is not None:
         raise _name_taken(home, taken)
@@ -110,7 +111,7 @@ def _clone(
         try:
             temporary.rename(home.app(name))
         except OSError:  # another command was quicker with this name
-            if not same_remote(git.remote_of(home.app(name)), url):
+            if not same_remote(remote_of(home.app(name)), url):
                 raise _name_taken(home, name) from None
     finally:
         remove_tree(temporary)
@@ -180,7 +181,7 @@ def _inside(home: Home, folder: Path, app: Path, name: str) -> Fetched:
 
 def _name_taken(home: Home, name: str) -> BadInputError:
     app = home.app(name)
-    remote = git.remote_of(app) if app.is_dir() else None
+    remote = remote_of(app) if app.is_dir() else None
     if app.is_symlink():
         owner = f"the folder `{_link_target(app)}`"
     elif remote is not None:
@@ -199,7 +200,7 @@ def _link_target(app: Path) -> str:
 
 def _describe(home: Home, name: str, ref: str | None, *, created: bool) -> Fetched:
     app = home.app(name)
-    remote = git.remote_of(app)
+    remote = remote_of(app)
     return Fetched(
         name=name,
         app=app,

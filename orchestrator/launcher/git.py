@@ -128,14 +128,6 @@ def is_repository(folder: Path) -> bool:
     return (folder / ".git").exists()
 
 
-def remote_of(folder: Path) -> str | None:
-    """Return the URL of `origin` as it was given to git, or None; also where git distrusts the folder's owner."""
-    config = folder / ".git" / "config"
-    if not config.is_file():
-        return _quiet(in_folder(folder, "config", "--get", "remote.origin.url")) if is_repository(folder) else None
-    return _quiet(["git", "config", "--file", os.fspath(config), "--get", "remote.origin.url"])
-
-
 def commit_of(folder: Path) -> str | None:
     """Return the commit that a work tree is at, or None when it is no repository or has no commit."""
     return _quiet(in_folder(folder, "rev-parse", "--verify", "--quiet", "HEAD")) if is_repository(folder) else None

@@ -38,19 +38,6 @@ def launcher_root(app: Path) -> str | None:
     return None
 
 
-def launcher_folder(app: Path) -> Path:
-    """Return the folder that scripts and hrefs of a launcher start from; without `pinokio.js`, the app's own."""
-    return app / (launcher_root(app) or "")
-
-
-def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge `pinokio.js`, `pinokio_meta.json` and `pinokio.json`: later ones win key by key."""
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        merged.update(layer)
-    return merged
-
-
 def read_metadata(merged: Mapping[str, Any]) -> Metadata:
     """Read the merged metadata, taking nothing for granted: what has the wrong type counts as missing."""
     pre = merged.get("pre")

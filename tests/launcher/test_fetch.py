@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.engine.errors import BadInputError
+from orchestrator.engine.repositories import remote_of
 from orchestrator.launcher import git
 from orchestrator.launcher.fetch import clear_leftovers, fetch, remove
 from orchestrator.launcher.names import installed
@@ -234,7 +235,7 @@ def test_remotes_are_never_those_of_a_repository_around(home, repository):
     outer = repository("outer")
     outer.git("remote", "add", "origin", "https://example.org/outer")
     (outer.path / "inner").mkdir()
-    assert git.remote_of(outer.path / "inner") is None
+    assert remote_of(outer.path / "inner") is None
     assert git.commit_of(outer.path / "inner") is None
 
 

@@ -9,7 +9,7 @@ import pytest
 from orchestrator.engine.hardware import HardwareProfile
 from orchestrator.engine.javascript import MenuState, Sidecar, SidecarConfig
 from orchestrator.launcher.launcher import read_launcher
-from orchestrator.launcher.metadata import launcher_folder, launcher_root, merge, read_metadata
+from orchestrator.launcher.metadata import launcher_root, read_metadata
 
 
 @pytest.mark.parametrize(
@@ -27,12 +27,6 @@ def test_where_the_launcher_is(tmp_path, files, root):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     assert launcher_root(tmp_path) == root
-    assert launcher_folder(tmp_path) == tmp_path / (root or "")
-
-
-def test_later_files_win_key_by_key():
-    merged = merge({"title": "js", "icon": "a.png"}, {"title": "meta", "links": []}, {"title": "json"})
-    assert merged == {"title": "json", "icon": "a.png", "links": []}
 
 
 def test_metadata_with_wrong_types():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.engine.disk import append, disk_error, update_text, write_whole
+from orchestrator.engine.disk import append, disk_error, write_whole
 from orchestrator.engine.errors import ScriptError
 from tests.methods.fakes import Bench
 
@@ -71,14 +71,3 @@ def test_a_failing_source_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises(RuntimeError):
             function(tmp_path / "f", parts())
         assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("f", "old")]
-
-
-def test_update_follows_links_and_keeps_the_mode(tmp_path: Path) -> None:
-    (tmp_path / "real").write_text("old")
-    (tmp_path / "real").chmod(0o640)
-    (tmp_path / "link").symlink_to("real")
-    update_text(tmp_path / "link", "new")
-    update_text(tmp_path / "fresh", "secret")
-    assert (tmp_path / "link").is_symlink()
-    assert ((tmp_path / "real").read_text(), oct((tmp_path / "real").stat().st_mode)[-3:]) == ("new", "640")
-    assert oct((tmp_path / "fresh").stat().st_mode)[-3:] == "600"
