@@ -123,3 +123,9 @@ async def test_a_command_of_the_environment_counts_as_there(world: Any) -> None:
     (world.cwd / "env/bin/activate").write_text("")
     await world.shell("wget -q http://x/y || true", venv="env", env=NO_PATH)
     assert world.events("warning") == []
+
+
+async def test_an_error_may_say_the_rest_of_it(world: Any) -> None:
+    result = await world.shell("echo 'er''ror: no model' | tr -d \"'\"; sleep 0.1; echo put it in mod''els; sleep 30")
+    assert result["error"] == ["error:"]
+    assert "put it in models" in world.run_.log.all_text()

@@ -91,6 +91,11 @@ class LiveShell:
             self.over = "exit" if session.ended.is_set() else "prompt"
         return None
 
+    async def linger(self, seconds: float) -> None:
+        """Let a shell that printed an error say the rest of it: until it is done, at most that long."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._first(self.session.returned.wait(), self.session.ended.wait()), seconds)
+
     async def until_returned(self) -> None:
         """Wait until the prompt is back or nothing of the shell lives."""
         await self._first(self.session.returned.wait(), self.session.gone())

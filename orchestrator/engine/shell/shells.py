@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.run import Run
 
 COLS, ROWS = 100, 30
+LAST_WORDS = 0.5  # seconds for the rest of an error; the desktop's page takes about as long to stop a failed script
 BASH = "/bin/bash"
 
 
@@ -168,6 +169,8 @@ class Shells:
             outcome = await shell.until_over(stays=stays)
             if shell.over == "stopped":
                 return ""
+            if shell.over == "break":
+                await shell.linger(LAST_WORDS)
             if shell.over == "invalid":
                 shell.run.warn(f"shell `{shell.id}` was ended: {'; '.join(outcome.errors) if outcome else ''}")
                 return _result(shell.id, "", UNDEFINED)
