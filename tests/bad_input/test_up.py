@@ -94,7 +94,10 @@ def test_a_menu_that(up: Program, what: str, content: str) -> None:
 @pytest.mark.slow
 def test_a_server_that_never_gets_ready(up: Program) -> None:
     up.write("srv.py", "import time; time.sleep(1000)")
-    done = bring_up(up, "--timeout", "3")
+    with socket.socket() as held:  # a port that refuses, and that no server of another test can take meanwhile
+        held.bind(("127.0.0.1", 0))
+        up.write("start.json", json.loads(json.dumps(START).replace("{{port}}", str(held.getsockname()[1]))))
+        done = bring_up(up, "--timeout", "3")
     assert done.status == 1
     assert done.error()
 
