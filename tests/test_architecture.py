@@ -20,10 +20,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "hosts": {"engine"},
     "places": {"engine"},
     "catalog": {"engine"},
+    "torch": {"engine"},
+    "plan": {"engine", "hosts", "launcher", "torch"},
     "launcher": {"engine", "places", "catalog"},
     "state": {"engine", "places", "launcher"},
-    "agent": {"engine", "places", "launcher", "state"},
-    "commands": {"engine", "hosts", "places", "launcher", "catalog", "state", "agent"},
+    "agent": {"engine", "places", "launcher", "state", "torch"},
+    "commands": {"engine", "hosts", "places", "launcher", "catalog", "plan", "torch", "state", "agent"},
     "cli": {"engine", "commands"},
 }
 LEAVES = {"orchestrator.launcher.names"}  # import nothing but the engine, so everything above it may import them

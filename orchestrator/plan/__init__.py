@@ -1,0 +1,1 @@
+"""Plans: what an app would do on a machine, before anything is installed."""
