@@ -16,7 +16,7 @@ class Clone:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Describe something a script fetches: `kind` is `file`, `huggingface`, `python`, `conda`, `npm`, `apt` or `ollama`.
+    """Describe what a script fetches: `kind` is `file`, `huggingface`, `python`, `conda`, `npm`, `apt` or `ollama`.
 
     `what` is the address, repository or package specification, `to` the folder or file it lands in, "" when unknown,
     `bytes` its size where it is known.
