@@ -28,10 +28,12 @@ from orchestrator.engine.values import UNDEFINED, Opaque, to_text
 
 if TYPE_CHECKING:
     from orchestrator.engine.answers import Answers
+    from orchestrator.engine.call import Method
     from orchestrator.engine.events import Sink
+    from orchestrator.engine.flow import Following
     from orchestrator.engine.hardware import HardwareProfile
     from orchestrator.engine.home import Home
-    from orchestrator.engine.javascript import Rendered
+    from orchestrator.engine.javascript import CallResult, Rendered
     from orchestrator.engine.trace import Row, Trace
 
 ON_STOP_SECONDS = 60.0  # how long `on.stop` may take before what it would clean up is killed
@@ -311,7 +313,7 @@ class Engine:
             result = await self.start(self.resolve(uri, run.cwd), params, parent=run)
             if result.status == "error":
                 run.warn(f"`on.stop` failed: {result.error}")
-        elif isinstance(name, str) and not uri and (function := methods.find(name)) is not None:
+        elif isinstance(name, str) and not uri and (function := self.find_method(name)) is not None:
             await function(Call(engine=self, run=run, method=name, params=params, step=request))
         elif isinstance(name, Opaque) or (isinstance(name, str) and (uri or name.startswith("kernel."))):
             await self.sidecar.call_request(run.id, request, cwd=run.cwd)
@@ -391,9 +393,23 @@ class Engine:
             self._queues[name] = asyncio.Semaphore(1 if rendered.queue else MANY)
         return name, self._queues[name]
 
-    def traced(self, script: str, index: Any, method: Any, params: Any, *, executed: bool) -> Row | None:
-        """Add a step to the trace, where one is kept."""
-        return self.trace.reached(script, index, method, params, executed=executed) if self.trace is not None else None
+    def traced(self, run: Run, at: Following, rendered: Rendered, *, executed: bool) -> Row | None:
+        """Add a step to the trace, where one is kept; a method that is none is left out, with its params."""
+        if self.trace is None:
+            return None
+        usable = isinstance(rendered.method, (str, Opaque)) and rendered.method != ""
+        method, params = (rendered.method, rendered.params) if usable else (None, UNDEFINED)
+        return self.trace.reached(run.name_in_app, at.label, method, params, executed=executed)
+
+    # what steps call: a dry run answers otherwise
+
+    def find_method(self, name: str) -> Method | None:
+        """Return the function of a method, None when there is no such method."""
+        return methods.find(name)
+
+    async def call_javascript(self, run_id: str, call: Call) -> CallResult:
+        """Call the launcher's own function that a step names (spec 7.0)."""
+        return await self.sidecar.call(run_id, call.index, cwd=call.cwd, input=call.input)
 
     # the end
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.engine import methods
 from orchestrator.engine.call import Call
 from orchestrator.engine.errors import ScriptError
 from orchestrator.engine.values import UNDEFINED, to_text
@@ -46,7 +45,7 @@ class KernelCalls:
             return engine.ports.take(_number("ports", 1 if wanted in (None, UNDEFINED) else wanted, 1000))
         if op == "stop":
             return await engine.stop(str(payload.get("path", "")))
-        function = methods.find(op) if op == "exec" or op.startswith(("shell.", "script.")) else None
+        function = engine.find_method(op) if op == "exec" or op.startswith(("shell.", "script.")) else None
         if function is not None:
             return await self._method(op, function, payload)
         raise ScriptError(f"`kernel.{op}` is not there in a headless engine")

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.engine import methods
 from orchestrator.engine.call import IGNORED, WITHOUT_EFFECTS, Call, Method
 from orchestrator.engine.errors import LoadError, PinoctlError, ScriptError, SidecarError
 from orchestrator.engine.flow import Following, after, resolve_next
@@ -204,19 +203,19 @@ class Run:
             raise _StepFailedError(index, None, error) from error
         for warning in rendered.warnings:
             self.warn(f"step {index + 1}: {warning}")
-        method, row_at = rendered.method, (self.name_in_app, at.label)
+        method = rendered.method
         if not isinstance(method, (str, Opaque)) or method == "":
-            engine.traced(*row_at, None, UNDEFINED, executed=False)
+            engine.traced(self, at, rendered, executed=False)
             raise _StepFailedError(
                 index, None, ScriptError(f"step {index + 1} has no `method`", hint="each step of `run` needs one")
             )
         try:
             function = self._function(rendered)
         except ScriptError as error:
-            engine.traced(*row_at, method, rendered.params, executed=False)
+            engine.traced(self, at, rendered, executed=False)
             raise _StepFailedError(index, method, error) from error
         if not rendered.run:
-            engine.traced(*row_at, method, rendered.params, executed=False)
+            engine.traced(self, at, rendered, executed=False)
             self.event("step.skip", {"index": index, "steps": opened.steps, "method": to_text(method)})
             return None, after(index, opened.steps)
         return await self._execute(run_id, opened, at, value, rendered=rendered, function=function)
@@ -249,7 +248,7 @@ class Run:
     ) -> tuple[Any, Following | None]:
         engine, index = self.engine, at.index
         name = rendered.method if isinstance(rendered.method, str) else "function"
-        row = engine.traced(self.name_in_app, at.label, rendered.method, rendered.params, executed=True)
+        row = engine.traced(self, at, rendered, executed=True)
         self.event("step.start", {"index": index, "steps": opened.steps, "method": name})
         call = Call(
             engine=engine, run=self, method=name, params=rendered.params, step=rendered.step, index=index, input=value
@@ -309,7 +308,7 @@ class Run:
         if isinstance(rendered.method, str) and rendered.method in IGNORED:
             self.event("warning", {"text": f"`{rendered.method}` does nothing here, as in the desktop engine"})
             return UNDEFINED
-        outcome = await self.engine.sidecar.call(run_id, call.index, cwd=self.cwd, input=call.input)
+        outcome = await self.engine.call_javascript(run_id, call)
         if outcome.redirected:
             call.next = None if outcome.next is UNDEFINED else outcome.next
         return outcome.value
@@ -319,7 +318,7 @@ class Run:
         method = rendered.method
         if isinstance(method, Opaque) or rendered.uri or method in IGNORED or method.startswith("kernel."):
             return None
-        found = methods.find(method)
+        found = self.engine.find_method(method)
         if found is None:
             raise ScriptError(
                 f"there is no method `{method}`",

@@ -55,9 +55,10 @@ class Trace:
     """Collect the rows of a run and of the scripts that it starts."""
 
     rows: list[Row] = field(default_factory=list)
+    absent: Any = None  # what stands for the params of a step without any: a plan writes `{"$undefined": true}`
 
     def reached(self, script: str, index: Any, method: Any, params: Any, *, executed: bool) -> Row:
-        """Add a row for a step; `params` of a step without any are null."""
+        """Add a row for a step."""
         shown = _visible(method) if isinstance(method, Opaque) else method
         row = Row(
             {
@@ -65,7 +66,7 @@ class Trace:
                 "index": index,
                 "executed": executed,
                 "method": shown,
-                "params": None if params is UNDEFINED else _arrays(_visible(params)),
+                "params": self.absent if params is UNDEFINED else _arrays(_visible(params)),
             }
         )
         self.rows.append(row)

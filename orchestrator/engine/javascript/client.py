@@ -178,6 +178,7 @@ class Sidecar:
             queue=step.get("queue"),
             uri=step.get("uri"),
             warnings=answer["warnings"],
+            condition=answer.get("condition"),
         )
 
     async def call(

@@ -111,7 +111,7 @@ class Rendered:
 
     `method` is None when missing and an Opaque when it is a function. `has_next` tells whether the step has a `next` of
     its own; `next` is then that (an id turned into its index where there is one), else the following index or None.
-    `run` is what `when` decided (spec 5.4).
+    `run` is what `when` decided (spec 5.4), `condition` its text as the launcher wrote it, None where it is no text.
     """
 
     method: Any
@@ -126,6 +126,7 @@ class Rendered:
     queue: Any
     uri: Any
     warnings: list[str]
+    condition: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

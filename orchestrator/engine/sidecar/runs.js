@@ -172,7 +172,7 @@ class Runs {
     }
     if (scope.portMissed) return { need: 'port' }
     run.last = { index, step, input, next }
-    return { step, own, next, go, warnings }
+    return { step, own, next, go, warnings, ...(typeof raw.when === 'string' && { condition: raw.when }) }
   }
 
   #target (run, next) {
