@@ -10,7 +10,7 @@ const { isPlain, release } = require('./codec')
 const { Info } = require('./info')
 
 const TORCH = 'pip3 install torch torchvision torchaudio'
-const TORCH_INDEX = ' --index-url https://download.pytorch.org/whl/cu118'
+const TORCH_INDEX = ' --index-url https://download.pytorch.org/whl/'
 
 /** An error of the script itself, to be told without a stack. */
 class ScriptProblem extends Error { constructor (message) { super(message); this.name = 'ScriptProblem' } }
@@ -92,7 +92,7 @@ class Runs {
     const at = parts => path.resolve(run.cwd, ...parts.map(String))
     const facts = this.#host.facts()
     const env = this.#host.envFor(run.app)
-    const torch = TORCH + (profile.gpus.some(gpu => gpu.name === 'nvidia') ? TORCH_INDEX : '')
+    const torch = TORCH + TORCH_INDEX + (profile.gpus.some(gpu => gpu.name === 'nvidia') ? 'cu118' : 'cpu') // as the desktop engine: Linux vendors have longer names
     return {
       script: run.kernel.script,
       input,
