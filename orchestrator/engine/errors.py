@@ -27,7 +27,14 @@ class ScriptError(PinoctlError):
 
 
 class LoadError(ScriptError):
-    """Report a script or menu that cannot be loaded (spec 2.1)."""
+    """Report a script or menu that cannot be loaded (spec 2.1).
+
+    `no_steps` tells of a file that loads and is no script: it has nothing to run.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, no_steps: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.no_steps = no_steps
 
 
 class SidecarError(PinoctlError):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def _visible(value: Any) -> Any:
+def visible(value: Any) -> Any:
     """Encode a value without the handles that mean something only inside one engine."""
     encoded = encode(value)
 
@@ -44,7 +44,7 @@ class Row:
 
     def finish(self, *, returned: Any, ms: float, error: str | None = None) -> None:
         """Add a step's result, its duration in milliseconds, and its error if it failed."""
-        self.data["returned"] = _visible(returned)
+        self.data["returned"] = visible(returned)
         self.data["ms"] = round(ms, 3)
         if error is not None:
             self.data["error"] = error
@@ -59,14 +59,14 @@ class Trace:
 
     def reached(self, script: str, index: Any, method: Any, params: Any, *, executed: bool) -> Row:
         """Add a row for a step."""
-        shown = _visible(method) if isinstance(method, Opaque) else method
+        shown = visible(method) if isinstance(method, Opaque) else method
         row = Row(
             {
                 "script": script,
                 "index": index,
                 "executed": executed,
                 "method": shown,
-                "params": self.absent if params is UNDEFINED else _arrays(_visible(params)),
+                "params": self.absent if params is UNDEFINED else _arrays(visible(params)),
             }
         )
         self.rows.append(row)
@@ -89,5 +89,5 @@ class Trace:
         blank: Callable[[str], str] = lambda text: text,
     ) -> None:
         """Write the trace; `status` is `end`, `error`, `stopped` or `load-error`, `blank` hides secrets."""
-        closing = {"status": status, "daemon": daemon, "result": _visible(result), "local": _visible(local)}
+        closing = {"status": status, "daemon": daemon, "result": visible(result), "local": visible(local)}
         path.write_text(blank("\n".join(self.lines(closing))) + "\n", encoding="utf-8")

@@ -18,26 +18,25 @@ class Clone:
 class Download:
     """Describe what a script fetches: `kind` is `file`, `huggingface`, `python`, `conda`, `npm`, `apt` or `ollama`.
 
-    `what` is the address, repository or package specification, `to` the folder or file it lands in, "" when unknown,
-    `bytes` its size where it is known.
+    `what` is the address, repository or package specification, `to` the folder or file it lands in, "" when unknown.
     """
 
     kind: str
     what: str
     to: str = ""
-    bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
     """Hold what the steps of an app's scripts say they need; None or empty where they say nothing.
 
-    `platforms` and `gpus` are those that the launcher itself restricts to (`linux`, `win32`, `darwin`; `nvidia`,
-    `amd`, `apple`); `vram`, `ram` and `disk` are in GB; `torch` and `cuda` are versions such as `2.7.0` and `12.8`;
-    `python` like `3.10`; `ports` the numbers that commands and environments name; `models` names of models (Hugging
-    Face repositories, Ollama names, checkpoint files); `web_ui` one of `gradio`, `streamlit`, `comfyui`, …;
-    `source_build` tells whether a step compiles CUDA code; `conda` whether a step uses conda.
-    `sources` says for each fact where it was read: field name → `script#step: text`.
+    `platforms` and `gpus` are those that the launcher restricts itself to (`linux`, `win32`, `darwin`; `nvidia`,
+    `amd`, `apple`); `vram`, `ram` and `disk` are the GB that its texts require, `disk_estimate` what the installed
+    packages take as a rule; `torch` and `cuda` are versions such as `2.7.0` and `12.8` (`cpu` for a CPU build);
+    `python` like `3.10`; `ports` the numbers that commands name; `models` names of models (Hugging Face repositories,
+    Ollama names, checkpoint files); `commands` the programs that steps call; `web_ui` one of `gradio`, `streamlit`,
+    `comfyui`, …; `source_build` tells whether a step compiles CUDA code, `conda` whether one uses conda.
+    `sources` says for each fact where it was read: its name → `script#step` or `text`.
     """
 
     platforms: tuple[str, ...] = ()
@@ -45,6 +44,7 @@ class Needs:
     vram: float | None = None
     ram: float | None = None
     disk: float | None = None
+    disk_estimate: float | None = None
     python: str | None = None
     torch: str | None = None
     cuda: str | None = None

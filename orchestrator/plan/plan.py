@@ -68,3 +68,4 @@ class AppPlan:
     questions: tuple[Question, ...] = ()
     verdict: Verdict = field(default_factory=lambda: Verdict("cannot run"))
     problem: str | None = None
+    hint: str | None = None

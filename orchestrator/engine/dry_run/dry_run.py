@@ -33,13 +33,18 @@ class DryRun:
         self._seconds = seconds
 
     @classmethod
-    async def open(cls, home: Home, profile: HardwareProfile, *, seconds: float = SECONDS) -> DryRun:
+    async def open(
+        cls, home: Home, profile: HardwareProfile, *, seconds: float = SECONDS, roots: tuple[str, ...] = ()
+    ) -> DryRun:
         """Start the confined sidecar. The home need not be complete: nothing is written into it.
 
-        `seconds` is what one script may take. Raises SidecarError when Node cannot be started.
+        `seconds` is what one script may take, `roots` are folders that launchers may read besides the home and its
+        apps. Raises SidecarError when Node cannot be started.
         """
         calls = KernelCalls()
-        config = SidecarConfig.confined_for(str(home.root), profile, request_timeout=seconds, which=answers.WHICH)
+        config = SidecarConfig.confined_for(
+            str(home.root), profile, request_timeout=seconds, which=answers.WHICH, roots=roots
+        )
         sidecar = await Sidecar.start(config, host=calls)
         engine = DryEngine(home, profile=profile, sidecar=sidecar)
         calls.engine = engine
@@ -61,6 +66,7 @@ class DryRun:
         """
         engine = self._engine
         engine.begin()
+        no_steps = False
         status, result = "end", RunResult("error")
         try:
             result = await asyncio.wait_for(engine.start(str(path), payload), self._seconds)
@@ -71,6 +77,7 @@ class DryRun:
                                hint="look for an endless loop in the script")  # fmt: skip
         except LoadError as error:
             status, result = "load-error", RunResult("error", error=str(error), hint=error.hint)
+            no_steps = error.no_steps
         except PinoctlError as error:
             status, result = "error", RunResult("error", error=str(error), hint=error.hint)
         await self._end()
@@ -89,6 +96,7 @@ class DryRun:
             pre=tuple(engine.opened.get("pre", ())),
             env=tuple(engine.opened.get("env", ())),
             trace=tuple({key: seen.row.data[key] for key in KEYS} for seen in engine.seen),
+            no_steps=no_steps,
         )
 
     async def _end(self) -> None:

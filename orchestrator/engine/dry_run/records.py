@@ -37,7 +37,7 @@ class ScriptPlan:
     `app` is the app's absolute folder, `script` the path below it, `status` one of `end`, `error`, `step-limit`,
     `load-error`; `pre` and `env` are the variables the script asks for before its first step (spec 4); `local` and
     `result` what its memory and its last step held at the end. `trace` holds the lines of the trace, without the
-    closing one.
+    closing one. `no_steps` tells of a file that loads and is no script.
     """
 
     app: str
@@ -52,3 +52,4 @@ class ScriptPlan:
     pre: tuple[dict[str, Any], ...] = ()
     env: tuple[dict[str, Any], ...] = ()
     trace: tuple[dict[str, Any], ...] = ()
+    no_steps: bool = False

@@ -482,7 +482,7 @@ def _outcome(answer: dict[str, Any]) -> Outcome:
 def _exception(error: dict[str, Any]) -> Exception:
     message, name = error.get("message", ""), error.get("name", "Error")
     if name == "LoadFailure":
-        return LoadError(message)
+        return LoadError(message, no_steps=error.get("code") == "no-steps")
     if name == "ScriptProblem":
         return ScriptError(message)
     return JavaScriptError(message, name=name, stack=error.get("stack", ""), code=error.get("code"))

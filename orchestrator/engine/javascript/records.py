@@ -68,15 +68,19 @@ class SidecarConfig:
         *,
         request_timeout: float = 20.0,
         which: Mapping[str, str | None] | None = None,
+        roots: tuple[str, ...] = (),
     ) -> SidecarConfig:
-        """Return the configuration of a sidecar that only plans or evaluates menus: confined, small, timed."""
+        """Return the configuration of a sidecar that only plans or evaluates menus: confined, small, timed.
+
+        `roots` are folders that it may read besides the home and the apps linked from there.
+        """
         from orchestrator.engine.confinement import Confinement, clean_environment  # noqa: PLC0415  # needs ctypes
 
         return cls(
             home,
             profile,
             env=clean_environment(home),
-            confined=Confinement(),
+            confined=Confinement(roots=roots),
             request_timeout=request_timeout,
             memory=512,
             which=which,

@@ -9,7 +9,9 @@ const OWN = __dirname + path.sep
 const modules = new Map() // ES modules that were loaded: file -> {stamp, generation, space}
 
 /** A file that is there but does not load; `message` names the reason. */
-class LoadFailure extends Error {}
+class LoadFailure extends Error {
+  constructor (message, about) { super(message, about); this.code = about?.code }
+}
 
 function evict (file, seen = new Set()) {
   if (seen.has(file) || file.startsWith(OWN)) return

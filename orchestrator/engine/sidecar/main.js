@@ -145,7 +145,7 @@ function finish (id, message, value) {
 
 function fail (id, error) {
   if (id === undefined) return
-  if (error instanceof loader.LoadFailure) protocol.fail(id, { name: 'LoadFailure', message: error.message, stack: error.cause?.stack })
+  if (error instanceof loader.LoadFailure) protocol.fail(id, { name: 'LoadFailure', message: error.message, stack: error.cause?.stack, code: error.code })
   else if (error instanceof ScriptProblem) protocol.fail(id, { name: 'ScriptProblem', message: error.message })
   else protocol.fail(id, error)
 }

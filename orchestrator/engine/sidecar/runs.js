@@ -9,6 +9,7 @@ const paths = require('./paths')
 const { isPlain, release } = require('./codec')
 const { Info } = require('./info')
 
+const NO_STEPS = 'no-steps' // the file loads, but it is no script
 const TORCH = 'pip3 install torch torchvision torchaudio'
 const TORCH_INDEX = ' --index-url https://download.pytorch.org/whl/'
 
@@ -42,7 +43,7 @@ class Runs {
       if (!fs.existsSync(file)) throw new loader.LoadFailure(`${file} does not exist`)
       throw new loader.LoadFailure(`${file} is not a script: a script is a .js or .json file`)
     }
-    if (script === null || typeof script !== 'object') throw new loader.LoadFailure(`${file} does not give an object, but ${script === null ? 'null' : typeof script}`)
+    if (script === null || typeof script !== 'object') throw new loader.LoadFailure(`${file} does not give an object, but ${script === null ? 'null' : typeof script}`, { code: NO_STEPS })
     run.script = run.self = script
     run.steps = await this.#steps(run, script, action)
     run.memory = { local: this.#host.state.memory.local, global: this.#host.state.memory.global }
@@ -63,7 +64,7 @@ class Runs {
     }
     let steps = script[action]
     if (typeof steps === 'function') steps = await steps.call(script, run.kernel, context.info, context)
-    if (!Array.isArray(steps) || steps.length === 0) throw new loader.LoadFailure(`${run.file}: missing or invalid attribute: ${action}`)
+    if (!Array.isArray(steps) || steps.length === 0) throw new loader.LoadFailure(`${run.file}: missing or invalid attribute: ${action}`, { code: NO_STEPS })
     return steps
   }
 

@@ -1,0 +1,209 @@
+"""Plan apps one after the other: menus, scripts, what they need, and whether they would run here."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.engine.dry_run.dry_run import DryRun
+from orchestrator.engine.errors import PinoctlError
+from orchestrator.engine.javascript import MenuState
+from orchestrator.engine.values import UNDEFINED
+from orchestrator.launcher.launcher import Launcher, read_launcher
+from orchestrator.plan.plan import AppPlan
+from orchestrator.plan.questions import questions_of
+from orchestrator.plan.reading import read_needs
+from orchestrator.plan.scripts import lifecycle, script_files
+from orchestrator.plan.staging import relocated
+from orchestrator.plan.verdict import Room, judge
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
+
+    from orchestrator.engine.dry_run.records import ScriptPlan
+    from orchestrator.engine.hardware import HardwareProfile
+    from orchestrator.launcher.scripts import Script
+    from orchestrator.plan.staging import Staged
+
+TEXT_LIMIT = 256 * 1024  # of a README or a requirements file
+READMES = ("README.md", "readme.md", "README.MD", "Readme.md", "README.txt")
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Plan staged targets for one machine; `room` is what the machine has left, None of it where nobody looked."""
+
+    profile: HardwareProfile
+    room: Room = field(default_factory=Room)
+    every_script: bool = False
+
+    async def plans(self, targets: Sequence[Staged]) -> AsyncIterator[AppPlan]:
+        """Yield the plan of each target, in their order; one that cannot be planned says why.
+
+        All targets of one home share one confined sidecar. Raises SidecarError only where Node cannot be started.
+        """
+        runs: dict[Path, DryRun] = {}
+        try:
+            for target in targets:
+                if target.problem is not None:
+                    yield _unplanned(target, target.problem)
+                    continue
+                if target.home.root not in runs:
+                    real = str(target.shown.parent.parent)
+                    runs[target.home.root] = await DryRun.open(target.home, self.profile, roots=(real,))
+                yield await self._plan(runs[target.home.root], target)
+        finally:
+            for run in runs.values():
+                await run.close()
+
+    async def _plan(self, run: DryRun, target: Staged) -> AppPlan:
+        launcher, roles, problem = await self._lifecycle(run, target)
+        wanted = self._wanted(target, roles)
+        scripts: list[ScriptPlan] = []
+        for path, payload in wanted.items():
+            plan = await run.plan(target.app / path, payload)
+            if plan.no_steps and path not in {*_paths(roles), target.script}:
+                continue  # a file that a launcher keeps beside its scripts
+            scripts.append(_put_right(plan, target))
+        used = [plan for plan in scripts if plan.script in _paths(roles)] or scripts
+        texts = [launcher.metadata.title, launcher.metadata.description, *_readme(target.app)]
+        needs = read_needs(used, texts=texts, read_text=_reader(target))
+        questions = questions_of(used)
+        verdict = judge(
+            used, needs, questions, self.profile, self.room, missing=_missing(target, roles), problem=problem
+        )
+        return AppPlan(
+            name=target.name,
+            folder=str(target.shown),
+            title=launcher.metadata.title,
+            remote=target.remote,
+            commit=target.commit,
+            roles=dict(zip(roles, _paths(roles), strict=True)),
+            scripts=tuple(scripts),
+            needs=needs,
+            questions=questions,
+            verdict=verdict,
+        )
+
+    async def _lifecycle(self, run: DryRun, target: Staged) -> tuple[Launcher, dict[str, tuple[str, Any]], str | None]:
+        """Evaluate the menu as it is now and as it would be installed; return the launcher, the roles, and an error."""
+        now, problem = await self._menu(run, target, MenuState())
+        later, problem_later = await self._menu(run, target, MenuState(exists=True))
+        problem = problem or problem_later
+        menus = (now, later)
+        fresh, installed = (read_launcher(menu, target.app, gpu=self.profile.gpu) for menu in menus)
+        chosen = lifecycle(fresh, installed)
+        return fresh, {role: _started(fresh, script, target) for role, script in chosen.items()}, problem
+
+    @staticmethod
+    async def _menu(run: DryRun, target: Staged, state: MenuState) -> tuple[Any, str | None]:
+        try:
+            menu = await run.menu(target.app, state)
+        except PinoctlError as error:
+            return None, str(error)
+        return (menu, None) if menu.error is None else (None, menu.error)
+
+    def _wanted(self, target: Staged, roles: dict[str, tuple[str, Any]]) -> dict[str, Any]:
+        """Return the scripts to plan and what each is started with: those of the lifecycle first."""
+        if target.script is not None:
+            return {target.script: UNDEFINED}
+        wanted = dict(roles.values())
+        if self.every_script:
+            for path in script_files(target.app):
+                wanted.setdefault(path, UNDEFINED)
+        return wanted
+
+
+def _started(launcher: Launcher, script: Script, target: Staged) -> tuple[str, Any]:
+    path = launcher.path(script)
+    with suppress(ValueError):
+        path = path.relative_to(target.app)
+    return str(path), dict(script.args) or UNDEFINED
+
+
+def _paths(roles: dict[str, tuple[str, Any]]) -> list[str]:
+    return [path for path, _ in roles.values()]
+
+
+def _missing(target: Staged, roles: dict[str, tuple[str, Any]]) -> list[str]:
+    """Return what the lifecycle would need and does not find."""
+    if target.script is not None:
+        return []
+    return [] if "start" in roles else ["start"]
+
+
+def _put_right(plan: ScriptPlan, target: Staged) -> ScriptPlan:
+    """Name the real home where a script was planned in a temporary one."""
+    old, new = str(target.home.root), str(target.shown.parent.parent)
+    if old == new:
+        return plan
+    return replace(
+        plan,
+        app=relocated(plan.app, old, new),
+        error=relocated(plan.error, old, new),
+        result=relocated(plan.result, old, new),
+        local=relocated(plan.local, old, new),
+        steps=tuple(
+            replace(step, params=relocated(step.params, old, new), cwd=relocated(step.cwd, old, new),
+                    step=relocated(step.step, old, new), error=relocated(step.error, old, new))
+            for step in plan.steps
+        ),
+        trace=tuple(relocated(row, old, new) for row in plan.trace),
+    )  # fmt: skip
+
+
+def _unplanned(target: Staged, problem: PinoctlError) -> AppPlan:
+    return AppPlan(
+        name=target.name,
+        folder=str(target.shown),
+        remote=target.remote,
+        problem=str(problem),
+        hint=problem.hint,
+    )
+
+
+def _readme(app: Path) -> list[str]:
+    found = next((text for name in READMES if (text := _text_of(app, name)) is not None), None)
+    return [] if found is None else [found]
+
+
+def _text_of(app: Path, name: str) -> str | None:
+    """Return the beginning of a text file that is really in the app, None for anything else."""
+    file = app / name
+    try:
+        if not file.is_file() or not file.resolve().is_relative_to(app.resolve()):
+            return None
+        with file.open("rb") as opened:
+            return opened.read(TEXT_LIMIT).decode("utf-8", "replace")
+    except OSError:
+        return None
+
+
+def _reader(target: Staged) -> Any:
+    """Return how a requirements file of the launcher is read, by the path that its steps show."""
+
+    def read(path: str) -> str | None:
+        prefix = f"{target.shown}/"
+        return _text_of(target.app, path[len(prefix) :]) if path.startswith(prefix) else None
+
+    return read
+
+
+def trace_lines(plan: ScriptPlan) -> list[str]:
+    """Return the lines of a script's trace, the closing one included (dry-run.md)."""
+    from orchestrator.engine.trace import visible  # noqa: PLC0415  # only where traces are written
+
+    closing = {"status": plan.status, "daemon": plan.daemon,
+               "result": visible(plan.result), "local": visible(plan.local)}  # fmt: skip
+    return [json.dumps(row, ensure_ascii=False) for row in (*plan.trace, closing)]
+
+
+def write_traces(folder: Path, plan: AppPlan) -> None:
+    """Write `FOLDER/<app>/<script>.jsonl` for every script of a plan."""
+    for script in plan.scripts:
+        file = folder / plan.name / f"{script.script}.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join(trace_lines(script)) + "\n", encoding="utf-8")
