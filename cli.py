@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "open": ("orchestrator.commands.open", "open_", "Print the URL of a running app"),
     "run": ("orchestrator.commands.run", "run", "Run one script of an app under its agent"),
     "menu": ("orchestrator.commands.menu", "menu", "Show what an app's launcher offers"),
+    "plan": ("orchestrator.commands.plan", "plan", "Show what an app would do here, without executing any of it"),
     "update": ("orchestrator.commands.update", "update", "Update an app; a failed update changes nothing"),
     "reset": ("orchestrator.commands.reset", "reset", "Run an app's own reset script"),
     "rm": ("orchestrator.commands.rm", "rm", "Remove an app"),

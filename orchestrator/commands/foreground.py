@@ -17,15 +17,16 @@ from orchestrator.commands.options import parse_answers
 from orchestrator.engine.answers import Answers
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.errors import BadInputError, LoadError, PinoctlError, ScriptError
-from orchestrator.engine.hardware import HardwareProfile, load
 from orchestrator.engine.redactor import Redactor
 from orchestrator.engine.run import RunResult
 from orchestrator.engine.trace import Trace
 from orchestrator.engine.values import UNDEFINED, encode
+from orchestrator.hosts.resources.cards import load_hardware
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orchestrator.engine.hardware import HardwareProfile
     from orchestrator.engine.home import Home
     from orchestrator.engine.javascript import NodeProcess
 
@@ -51,13 +52,13 @@ class Job:
         answers: str | None,
         answer: tuple[str, ...],
         home: Home,
-        hardware: Path | None,
+        hardware: str | None,
         trace: Path | None,
         stay: bool,
     ) -> Job:
         """Check the input and put the script's app in its place; raise BadInputError for what is wrong with it."""
         given = parse_answers(answers)
-        profile = load(hardware) if hardware else None
+        profile = load_hardware(hardware) if hardware else None
         if trace is not None and (
             trace.is_dir() or not os.access(trace if trace.exists() else trace.absolute().parent, os.W_OK)
         ):

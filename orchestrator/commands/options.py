@@ -37,6 +37,15 @@ def quiet_option(function: Function) -> Function:
     return click.option("-q", "--quiet", is_flag=True, help="Show only warnings, questions and errors.")(function)
 
 
+def hardware_option(function: Function) -> Function:
+    """Add `--hardware`."""
+    return click.option(
+        "--hardware",
+        metavar="FILE|NAME",
+        help="Take the machine's facts from a file, or of a common card (`T4`, `rtx4090`, `none`).",
+    )(function)
+
+
 def yes_option(function: Function) -> Function:
     """Add `--yes`."""
     return click.option("-y", "--yes", is_flag=True, help="Do not ask whether you are sure.")(function)

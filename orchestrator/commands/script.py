@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.commands.options import answer_options, check_script, home_of, home_option, parse_args
+from orchestrator.commands.options import (
+    answer_options,
+    check_script,
+    hardware_option,
+    home_of,
+    home_option,
+    parse_args,
+)
 
 if TYPE_CHECKING:
     from orchestrator.commands.foreground import Outcome
@@ -26,12 +33,7 @@ def script() -> None:
 )
 @answer_options
 @home_option
-@click.option(
-    "--hardware",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Take the machine's facts from a file instead of detecting them.",
-)
+@hardware_option
 @click.option(
     "--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write what every step did, as JSON lines."
 )
@@ -44,7 +46,7 @@ def run(
     answers: str | None,
     answer: tuple[str, ...],
     home: Path | None,
-    hardware: Path | None,
+    hardware: str | None,
     trace: Path | None,
     stay: bool,
     as_json: bool,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from orchestrator.engine.errors import BadInputError
+from orchestrator.engine.limits import read_limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +71,12 @@ def detect(
     """Find out what this machine has (2.7): NVIDIA by its own interfaces, other cards by `lspci`.
 
     `root` is where `dev`, `proc` and `sys` lie, `run` returns what a program prints (None if it is missing or fails),
-    `nvml` lists cards through NVIDIA's library, `ram` is in bytes; all default to the real ones. An NVIDIA card without
-    its driver does not count: nothing could use it. Takes a few milliseconds without a GPU.
+    `nvml` lists cards through NVIDIA's library, `ram` is in bytes, by default what this process may use. An NVIDIA card
+    without its driver does not count: nothing could use it. Takes a few milliseconds without a GPU.
     """
     run = run or _run
     cards = _nvidia(root, run, nvml or _nvml) or _controllers(root, run)
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if ram is None else ram
+    total = read_limits(root).memory if ram is None else ram
     return _profile(cards, total, machine or os.uname().machine)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -12,12 +11,14 @@ from orchestrator.engine.errors import PinoctlError
 from orchestrator.engine.javascript import MenuState
 from orchestrator.engine.values import UNDEFINED
 from orchestrator.launcher.launcher import Launcher, read_launcher
-from orchestrator.plan.plan import AppPlan
+from orchestrator.plan.plan import AppPlan, Finding
 from orchestrator.plan.questions import questions_of
 from orchestrator.plan.reading import read_needs
 from orchestrator.plan.scripts import lifecycle, script_files
 from orchestrator.plan.staging import relocated
 from orchestrator.plan.verdict import Room, judge
+from orchestrator.torch.advice import advise
+from orchestrator.torch.builds import builds_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -73,7 +74,14 @@ class Planner:
         needs = read_needs(used, texts=texts, read_text=_reader(target))
         questions = questions_of(used)
         verdict = judge(
-            used, needs, questions, self.profile, self.room, missing=_missing(target, roles), problem=problem
+            used,
+            needs,
+            questions,
+            self.profile,
+            self.room,
+            missing=_missing(target, roles),
+            problem=problem,
+            torch=self._torch(used, target),
         )
         return AppPlan(
             name=target.name,
@@ -87,6 +95,17 @@ class Planner:
             questions=questions,
             verdict=verdict,
         )
+
+    def _torch(self, scripts: Sequence[ScriptPlan], target: Staged) -> list[Finding]:
+        """Turn what is to be said of the torch builds into findings; the app runs, if slowly, so nothing forbids it."""
+        builds = builds_of([step for script in scripts for step in script.steps], read_text=_reader(target))
+        levels = {"problem": "warning", "warning": "warning", "note": "note"}
+        return [
+            Finding(
+                levels[each.level], "torch", f"{each.text} ({each.where})" if each.where else each.text, each.remedy
+            )
+            for each in advise(builds, self.profile)
+        ]
 
     async def _lifecycle(self, run: DryRun, target: Staged) -> tuple[Launcher, dict[str, tuple[str, Any]], str | None]:
         """Evaluate the menu as it is now and as it would be installed; return the launcher, the roles, and an error."""
@@ -122,6 +141,12 @@ def _started(launcher: Launcher, script: Script, target: Staged) -> tuple[str, A
     with suppress(ValueError):
         path = path.relative_to(target.app)
     return str(path), dict(script.args) or UNDEFINED
+
+
+def _place(where: str) -> str:
+    """Turn `torch.js#4` into what people count: step 5 of `torch.js`."""
+    script, _, index = where.rpartition("#")
+    return f"step {int(index) + 1} of `{script}`" if index.isdigit() else f"step `{index}` of `{script}`"
 
 
 def _paths(roles: dict[str, tuple[str, Any]]) -> list[str]:
@@ -190,20 +215,3 @@ def _reader(target: Staged) -> Any:
         return _text_of(target.app, path[len(prefix) :]) if path.startswith(prefix) else None
 
     return read
-
-
-def trace_lines(plan: ScriptPlan) -> list[str]:
-    """Return the lines of a script's trace, the closing one included (dry-run.md)."""
-    from orchestrator.engine.trace import visible  # noqa: PLC0415  # only where traces are written
-
-    closing = {"status": plan.status, "daemon": plan.daemon,
-               "result": visible(plan.result), "local": visible(plan.local)}  # fmt: skip
-    return [json.dumps(row, ensure_ascii=False) for row in (*plan.trace, closing)]
-
-
-def write_traces(folder: Path, plan: AppPlan) -> None:
-    """Write `FOLDER/<app>/<script>.jsonl` for every script of a plan."""
-    for script in plan.scripts:
-        file = folder / plan.name / f"{script.script}.jsonl"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("\n".join(trace_lines(script)) + "\n", encoding="utf-8")
