@@ -4,34 +4,56 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from orchestrator.catalog.added import read_added
 from orchestrator.engine.errors import BadInputError
+
+if TYPE_CHECKING:
+    from orchestrator.engine.home import Home
 
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """Hold the facts about one app of the catalogue; `repo` is the https URL of its launcher."""
+    """Hold the facts about one app of a catalogue.
+
+    `repo` is the URL of its launcher, `description` one sentence where name and tags do not say what it is, `source`
+    the catalogue that a user added it with, "" for ours.
+    """
 
     key: str
     name: str
     repo: str
-    author: str
-    category: str
+    author: str = ""
+    category: str = ""
     tags: tuple[str, ...] = ()
+    description: str = ""
+    source: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as `--json` prints them."""
+        return {**asdict(self), "tags": list(self.tags)}
 
 
 @functools.cache
-def apps() -> tuple[App, ...]:
-    """Return the whole catalogue, sorted by name; it is read once, when first asked for."""
+def shipped() -> tuple[App, ...]:
+    """Return our own catalogue, sorted by name; it is read once, when first asked for."""
     text = Path(__file__).with_name("apps.json").read_text(encoding="utf-8")
     return tuple(App(**{**row, "tags": tuple(row["tags"])}) for row in json.loads(text))
 
 
+def apps(home: Home | None = None) -> tuple[App, ...]:
+    """Return our catalogue, and behind it the apps that the user of a home added."""
+    if home is None:
+        return shipped()
+    return (*shipped(), *(App(**row) for row in read_added(home).rows()))
+
+
 def find(name: str, catalog: tuple[App, ...] | None = None) -> list[App]:
     """Return the apps that a name, key or `author/name` means, in any case; an exact spelling wins over the others."""
-    entries = apps() if catalog is None else catalog
+    entries = shipped() if catalog is None else catalog
     author, slash, last = name.rpartition("/")
     if slash:
         entries = tuple(app for app in entries if app.author.casefold() == author.casefold())
@@ -43,7 +65,7 @@ def find(name: str, catalog: tuple[App, ...] | None = None) -> list[App]:
 def choose(name: str, catalog: tuple[App, ...] | None = None) -> App | None:
     """Return the one app of this name or None; raise BadInputError that lists the choices when there are several."""
     found = find(name, catalog)
-    if len(found) > 1:
+    if len({app.repo for app in found}) > 1:
         choices = ", ".join(f"`{app.author}/{app.name}`" for app in found)
         raise BadInputError(f"`{name}` may mean any of these apps: {choices}", hint="give one of them with its author")
     return found[0] if found else None
@@ -53,13 +75,5 @@ def close(name: str, catalog: tuple[App, ...] | None = None, *, limit: int = 4) 
     """Return names of the catalogue that look like a mistyped one, best first."""
     from orchestrator.launcher.names import near  # noqa: PLC0415  # difflib is only needed once a name was not found
 
-    entries = apps() if catalog is None else catalog
+    entries = shipped() if catalog is None else catalog
     return near(name.rpartition("/")[2], (app.name for app in entries), limit=limit)
-
-
-def search(words: str, catalog: tuple[App, ...] | None = None) -> list[App]:
-    """Return the apps that have every word somewhere in their name, author, category or tags."""
-    wanted = words.casefold().split()
-    entries = apps() if catalog is None else catalog
-    texts = ((app, " ".join((app.name, app.key, app.author, app.category, *app.tags)).casefold()) for app in entries)
-    return [app for app, text in texts if all(word in text for word in wanted)]

@@ -74,10 +74,11 @@ def fetch(
 
 def source_of(name: str, home: Home) -> str:
     """Return the repository that the catalogue has for a name, or raise BadInputError with names that are close."""
-    found = catalog.choose(name)
+    known_apps = catalog.apps(home)
+    found = catalog.choose(name, known_apps)
     if found is not None:
         return found.repo
-    known = near(name, [*installed(home), *(app.name for app in catalog.apps())])
+    known = near(name, [*installed(home), *(app.name for app in known_apps)])
     advice = f"did you mean {listing(known)}?" if known else "give its git URL or its folder"
     raise BadInputError(f"`{name}` is neither installed nor in the catalogue", hint=advice)
 
