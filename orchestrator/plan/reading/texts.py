@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_AMOUNT: Final = r"(?P<amount>\d{1,4}(?:\.\d+)?)\s*\+?\s*(?P<unit>GB|GiB|G|TB)\b"
+_AMOUNT: Final = r"(?P<amount>\d{1,4}(?:\.\d+)?)\s*\+?\s*(?P<unit>GB|GiB|G|TB)(?=V\b|\b)"
 _NEED: Final = (
     r"(?:requires?|requirements?|required|needs?|needed|minimum|min\.?|at least|as low as|works? (?:with|on)|runs? on)"
 )
-_VRAM: Final = r"(?:V-?RAM|GPU memory|video memory|graphics memory)"
+_VRAM: Final = r"(?:V[- ]?RAM|GPU memory|video memory|graphics memory)"
 _PATTERNS: Final = {
     "vram": (
         rf"{_NEED}[^.\n]{{0,50}}?{_AMOUNT}[^.\n]{{0,16}}?{_VRAM}",
@@ -26,7 +26,7 @@ _PATTERNS: Final = {
     ),
     "ram": (
         rf"{_NEED}[^.\n]{{0,40}}?{_AMOUNT}\s*(?:of\s+)?(?:system\s+)?(?:RAM|memory)\b",
-        rf"(?<!V)(?<!V-)\bRAM\s*(?:{_NEED})?\s*[:>=≥]+\s*~?{_AMOUNT}",
+        rf"(?<![Vv]-)(?<![Vv] )\bRAM\s*(?:{_NEED})?\s*[:>=≥]+\s*~?{_AMOUNT}",
     ),
     "disk": (
         rf"{_NEED}[^.\n]{{0,50}}?{_AMOUNT}[^.\n]{{0,24}}?(?:disk|storage|free space|drive space|of space)",
@@ -53,6 +53,8 @@ _PLATFORM: Final = {
         re.IGNORECASE,
     ),
 }
+NEAR: Final = 20  # characters behind an amount in which "recommended" belongs to it
+TOP: Final = 400  # characters of a text in which "Windows only" is about the app and not about a remark in it
 HEAD: Final = 6000  # characters of a text that count: further down, texts speak of training, history and other programs
 
 
@@ -71,10 +73,9 @@ def _amounts(name: str, patterns: tuple[re.Pattern[str], ...], text: str) -> Ite
     low, high = _LIMITS[name]
     for pattern in patterns:
         for match in pattern.finditer(text):
-            sentence = text[
-                max(text.rfind("\n", 0, match.start()), text.rfind(". ", 0, match.start())) + 1 : match.end() + 24
-            ]
-            if _SOFTENED.search(sentence.partition("\n")[0] if "\n" not in match[0] else match[0]):
+            before = re.split(r"[.,;()/\n]", text[: match.start()])[-1]
+            after = re.split(r"[.,;()/\n]", text[match.end() :])[0]
+            if _SOFTENED.search(f"{before}{match[0]}{after[:NEAR]}"):
                 continue
             amount = float(match["amount"]) * (1000 if match["unit"].upper() == "TB" else 1)
             if low <= amount <= high:
@@ -88,4 +89,4 @@ def nvidia_only(text: str) -> bool:
 
 def platforms(text: str) -> tuple[str, ...]:
     """Return the one platform that a text restricts itself to, as Node names it; empty when it names none."""
-    return tuple(name for name, pattern in _PLATFORM.items() if pattern.search(text[:HEAD]))
+    return tuple(name for name, pattern in _PLATFORM.items() if pattern.search(text[:TOP]))
