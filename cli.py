@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "reset": ("orchestrator.commands.reset", "reset", "Run an app's own reset script"),
     "rm": ("orchestrator.commands.rm", "rm", "Remove an app"),
     "shell": ("orchestrator.commands.shell", "shell", "Open a shell inside an app's environment"),
+    "doctor": ("orchestrator.commands.doctor", "doctor", "Check what this machine has for running apps"),
     "env": ("orchestrator.commands.env", "env", "Show or set an app's variables"),
     "script": ("orchestrator.commands.script", "script", "Run a single script, for programs and tests"),
 }

@@ -46,6 +46,7 @@ MAY_START_PROCESSES = {
     "orchestrator/engine/tools/conda.py",  # conda's installer
     "orchestrator/engine/tools/pythons.py",  # Pythons, to ask which they are
     "orchestrator/launcher/git.py",  # git
+    "orchestrator/torch/probe.py",  # an environment's Python, to ask its torch
 }
 
 STARTS = {

@@ -63,6 +63,19 @@ class Installing:
         if result.daemon:
             await engine.stop(target.path)
         await self._check(engine, target, list(result.failed_children))
+        await self._probe(engine, target)
+
+    async def _probe(self, engine: EngineLike, target: Target) -> None:
+        """Say now what is wrong with an environment's torch, rather than let the app say it in an hour."""
+        profile = getattr(engine, "profile", None)
+        environment = getattr(engine, "environment", None)
+        if profile is None or environment is None:
+            return
+        from orchestrator.torch.probe import probe  # noqa: PLC0415  # only after an install
+
+        for found in await asyncio.to_thread(probe, self._desk.app.folder, profile, environment.shell(target.path)):
+            text = f"{found.text}; {found.remedy}" if found.remedy else found.text
+            self._desk.emit("torch", {"level": found.level, "text": text, "environment": found.where})
 
     async def _check(self, engine: EngineLike, target: Target, failed: list[str]) -> None:
         """Ask the menu whether the app is installed now; one that cannot tell is believed to be (3.5 step 4)."""
@@ -90,6 +103,7 @@ class Installing:
             raise UpFailedError(self._desk.failure_of(engine, target, result))
         if result.daemon:
             await engine.stop(target.path)
+        await self._probe(engine, target)
         self._desk.become(Condition(STOPPED))
 
     async def run(self, engine: EngineLike, target: Target, *, resume: Mapping[str, Any] | None) -> Any:

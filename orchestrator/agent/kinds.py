@@ -37,6 +37,7 @@ AGENT_KINDS: Final[dict[str, tuple[str, ...]]] = {
     "given.up": ("attempts", "reason"),
     "failed": ("script", "step", "method", "reason", "hint", "lines"),
     "restored": ("reason",),
+    "torch": ("level", "text", "environment"),
 }
 
 KINDS: Final[dict[str, tuple[str, ...]]] = {**ENGINE_KINDS, **AGENT_KINDS}

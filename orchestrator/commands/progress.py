@@ -36,6 +36,7 @@ class Progress:
             "lost": self._lost,
             "restart": self._restart,
             "restored": self._restored,
+            "torch": self._torch,
         }
 
     def take(self, message: Mapping[str, Any]) -> None:
@@ -86,6 +87,16 @@ class Progress:
 
     def _warning(self, data: Mapping[str, Any]) -> None:
         self.line(f"warning: {clean(str(data.get('text')))}", "yellow")
+
+    def _torch(self, data: Mapping[str, Any]) -> None:
+        if data.get("level") == "note":
+            self._note(clean(str(data.get("text"))))
+        else:
+            self.line(f"warning: {clean(str(data.get('text')))}", "yellow")
+
+    def _note(self, text: str) -> None:
+        if not self._quiet:
+            self.line(text, "dim")
 
     def _lost(self, data: Mapping[str, Any]) -> None:
         self.line(f"the app went down: {clean(str(data.get('reason')))}", "yellow")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,8 +98,26 @@ def up(
     document, pairs = given_answers(answers, answer)
     wish = Wish(given if isinstance(given, dict) else None, document, pairs, script, from_step, fresh, timeout)
     where = home_of(home)
+    ensure_room(where, app, name)
     fetched = fetched_app(where, app, name, quiet=quiet)
     return bring_up(where, fetched.name, wish, as_json=as_json, quiet=quiet)
+
+
+def ensure_room(home: Home, text: str, name: str | None) -> None:
+    """Raise PinoctlError where the disk has not the room that the app will take, before anything is fetched."""
+    from orchestrator.catalog.catalog import apps, find  # noqa: PLC0415  # `--help` does without
+    from orchestrator.catalog.planned import table  # noqa: PLC0415
+    from orchestrator.hosts.resources.resources import free_at  # noqa: PLC0415
+    from orchestrator.hosts.resources.room import OVERRIDE, check_room  # noqa: PLC0415
+    from orchestrator.launcher.names import find_installed  # noqa: PLC0415
+
+    if os.environ.get(OVERRIDE, "") not in {"", "0"}:
+        return
+    here = find_installed(home, name or text.partition("@")[0].rpartition("/")[2])
+    known = [] if here or "://" in text else find(text.partition("@")[0], apps(home))
+    row = table().get(known[0].key) if len(known) == 1 else None
+    needed = int(max(row.disk or 0, row.disk_estimate or 0) * 1e9) if row is not None else None
+    check_room(home.root, free_at(home.root), app=text, installed=here is not None, needed=needed)
 
 
 def fetched_app(home: Home, text: str, name: str | None, *, quiet: bool) -> Fetched:

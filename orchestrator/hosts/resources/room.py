@@ -9,8 +9,8 @@ from orchestrator.engine.errors import PinoctlError
 if TYPE_CHECKING:
     from pathlib import Path
 
-NEW: Final = 1 << 30  # bytes that installing even a small app takes: its environment, its packages, their cache
-INSTALLED: Final = 100 << 20  # bytes that an installed app needs to start: logs, temporary files
+NEW: Final = 200 << 20  # bytes that installing even a small app takes: its environment, its packages, their cache
+INSTALLED: Final = 20 << 20  # bytes that an installed app needs to start: logs, temporary files
 OVERRIDE: Final = "PINOCTL_IGNORE_DISK"
 
 

@@ -131,7 +131,9 @@ def _read_install(facts: _Facts, install: PipInstall, read_text: ReadText) -> No
     for each in wanted:
         facts.packages[each.name] = each
         if each.name == "torch":
-            facts.put("torch", (each.pinned or _torch_in(each.url) or each.version or "newest").partition("+")[0], source)
+            facts.put(
+                "torch", (each.pinned or _torch_in(each.url) or each.version or "newest").partition("+")[0], source
+            )
             facts.put("cuda", _cuda_in(f"{each.version} {each.url}"), source)
     named = " ".join(each.url or f"{each.name}{each.version}" for each in install.requirements)
     if named:

@@ -26,6 +26,7 @@ _PATTERNS: Final = {
     ),
     "ram": (
         rf"{_NEED}[^.\n]{{0,40}}?{_AMOUNT}\s*(?:of\s+)?(?:system\s+)?(?:RAM|memory)\b",
+        rf"{_AMOUNT}\s*(?:of\s+)?(?:system\s+)?RAM\b[^.,;()/\n]{{0,12}}?(?:required|needed|minimum|or more)",
         rf"(?<![Vv]-)(?<![Vv] )\bRAM\s*(?:{_NEED})?\s*[:>=≥]+\s*~?{_AMOUNT}",
     ),
     "disk": (
