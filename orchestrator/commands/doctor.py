@@ -12,8 +12,8 @@ from orchestrator.commands import output
 from orchestrator.commands.options import home_of, home_option, json_option
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from orchestrator.engine.confinement import Layer
     from orchestrator.engine.hardware import HardwareProfile

@@ -98,7 +98,6 @@ def up(
     document, pairs = given_answers(answers, answer)
     wish = Wish(given if isinstance(given, dict) else None, document, pairs, script, from_step, fresh, timeout)
     where = home_of(home)
-    ensure_room(where, app, name)
     fetched = fetched_app(where, app, name, quiet=quiet)
     return bring_up(where, fetched.name, wish, as_json=as_json, quiet=quiet)
 
@@ -108,10 +107,10 @@ def ensure_room(home: Home, text: str, name: str | None) -> None:
     from orchestrator.catalog.catalog import apps, find  # noqa: PLC0415  # `--help` does without
     from orchestrator.catalog.planned import table  # noqa: PLC0415
     from orchestrator.hosts.resources.resources import free_at  # noqa: PLC0415
-    from orchestrator.hosts.resources.room import OVERRIDE, check_room  # noqa: PLC0415
+    from orchestrator.hosts.resources.room import check_room  # noqa: PLC0415
     from orchestrator.launcher.names import find_installed  # noqa: PLC0415
 
-    if os.environ.get(OVERRIDE, "") not in {"", "0"}:
+    if os.environ.get("PINOCTL_IGNORE_DISK", "") not in {"", "0"}:
         return
     here = find_installed(home, name or text.partition("@")[0].rpartition("/")[2])
     known = [] if here or "://" in text else find(text.partition("@")[0], apps(home))
@@ -129,6 +128,7 @@ def fetched_app(home: Home, text: str, name: str | None, *, quiet: bool) -> Fetc
     from orchestrator.places.host import HostPlace  # noqa: PLC0415
 
     HostPlace(home).prepare()
+    ensure_room(home, text, name)
     target = parse_target(text, cwd=Path.cwd(), known=installed(home))
     progress = Progress(target.name, quiet=quiet)
     fetched = fetch(

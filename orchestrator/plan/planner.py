@@ -44,7 +44,7 @@ class Planner:
     async def plans(self, targets: Sequence[Staged]) -> AsyncIterator[AppPlan]:
         """Yield the plan of each target, in their order; one that cannot be planned says why.
 
-        All targets of one home share one confined sidecar. Raises SidecarError only where Node cannot be started.
+        Apps share a confined process only as long as none of them changed it for the others. Raises SidecarError only where Node cannot be started.
         """
         runs: dict[Path, DryRun] = {}
         try:
@@ -55,6 +55,8 @@ class Planner:
                 if target.home.root not in runs:
                     real = str(target.shown.parent.parent)
                     runs[target.home.root] = await DryRun.open(target.home, self.profile, roots=(real,))
+                else:
+                    await runs[target.home.root].fresh()  # one app must not change another's plan
                 yield await self._plan(runs[target.home.root], target)
         finally:
             for run in runs.values():

@@ -54,6 +54,12 @@ class DryRun:
         """End the sidecar."""
         await self._engine.close()
 
+    async def fresh(self) -> None:
+        """Make sure that nothing an app's code left behind reaches the next app: a new process where there is any."""
+        sidecar = self._engine.sidecar
+        if await sidecar.is_tainted():
+            await sidecar.restart()
+
     async def menu(self, app: Path, state: MenuState) -> Menu:
         """Evaluate an app's menu in a given state (spec 3.1). Raises SidecarError when it cannot be had."""
         self._engine.sync_environment(app)
@@ -105,6 +111,7 @@ class DryRun:
         for path in list(engine.runs):
             with contextlib.suppress(PinoctlError):
                 await engine.stop(path)
+        await engine.forget()
 
 
 KEYS: Final = ("script", "index", "executed", "method", "params")

@@ -110,6 +110,7 @@ class DryEngine(Engine):
         self.limit_reached = False
         self.local_at_end: dict[str, Any] = {}
         self.opened: dict[str, Any] = {}
+        self.touched: set[str] = set()  # scripts that were begun
 
     # what a dry run answers otherwise
 
@@ -154,6 +155,7 @@ class DryEngine(Engine):
             )
         run = Run(self, path, key=path, payload=payload, parent=parent)
         self.runs[path] = run
+        self.touched.add(path)
         self.sidecar.set_state(path, running=True, ready=False)
         run.task = asyncio.create_task(self._work(run))
         return await asyncio.shield(run.finished)
@@ -165,6 +167,16 @@ class DryEngine(Engine):
             with contextlib.suppress(PinoctlError):
                 self.local_at_end = await self.local(run.path)
         await super().run_ended(run, result)
+
+    async def forget(self) -> None:
+        """Let the next script begin as the first one did: nothing ran, nothing is stored."""
+        for path in self._ready:
+            self.sidecar.set_state(path, running=False, ready=False)
+        self._ready.clear()
+        for path in self.touched:
+            with contextlib.suppress(PinoctlError):
+                await self.sidecar.memory(path, "replace", "global", {})
+        self.touched.clear()
 
     async def _require(self, run: Run) -> None:
         """Ask for nothing."""

@@ -314,15 +314,22 @@ class Sidecar:
                 "exists": state.exists,
             }
         answer = await self._ask(message)
+        if self.config.confined is not None and await self.is_tainted():
+            self._tainted_by = app
         try:
-            if answer["tainted"]:
-                self._tainted_by = app
             items, meta, root, error = decode(answer["items"]), decode(answer["meta"]), answer["root"], answer["error"]
             if not isinstance(meta, dict) or root not in {"", "pinokio"} or not isinstance(error, (str, type(None))):
                 raise TypeError  # noqa: TRY301  # one message for every kind of nonsense
             return Menu([item for item in items if isinstance(item, dict)], meta, root, bool(answer["found"]), error)
         except (KeyError, TypeError):
             raise SidecarError(f"the menu of `{app}` came back in a form that the sidecar never sends") from None
+
+    async def is_tainted(self) -> bool:
+        """Tell whether a launcher changed what others share in this confined process, still works in it, or ended it."""
+        try:
+            return bool(await self._ask({"op": "tainted"}))
+        except SidecarError:
+            return True
 
     async def render(self, template: Any, memory: Mapping[str, Any] | None = None, mode: str = "step") -> Any:
         """Render a value with names of the machine and `memory`; `mode` is `step`, `once` or `when` (spec 5.3, 5.4)."""

@@ -190,12 +190,18 @@ const INTRINSICS = [
   Object, Function, Array, String, Number, Boolean, Symbol, Promise, Map, Set, WeakMap, RegExp, Date, JSON, Math, Reflect, Error, Proxy, URLSearchParams, Buffer, path, process
 ]
 
-/** Take a picture of what launchers share, to see later whether one of them changed it for the others. */
-function picture () {
+// modules that are loaded already, or that a launcher's change to would reach every other launcher
+const SHARED = [...Object.keys(REFUSED), 'assert', 'buffer', 'crypto', 'events', 'fs/promises', 'module', 'os', 'stream', 'string_decoder', 'timers', 'url', 'util', 'zlib']
+const IDLE = { __proto__: null, FSReqCallback: 1, PipeWrap: 2 } // what the sidecar itself has open: its pipes
+
+/** Take a picture of what launchers share, to see later whether one of them changed it for the others, or still works. */
+function picture ({ pending }) {
   const { ownKeys, getOwnPropertyDescriptor } = Reflect
   const objects = []
   for (const entry of INTRINSICS) { objects.push(entry); if (entry.prototype) objects.push(entry.prototype) }
-  objects.push(require('events').prototype, fs, globalThis)
+  objects.push(require('events').prototype, fs, globalThis, process.env, require('./template').getLodash())
+  for (const name of SHARED) objects.push(require(name))
+  objects.push(require('module').prototype, require('module')._extensions)
   const shot = () => objects.map(object => ownKeys(object).map(key => {
     const descriptor = getOwnPropertyDescriptor(object, key)
     return [key, descriptor.get ?? descriptor.value, descriptor.set]
@@ -203,9 +209,16 @@ function picture () {
   const before = shot()
   const is = Object.is
   const { getActiveResourcesInfo } = process
+  const { cache } = require
   return function changed () {
+    for (const file of ownKeys(cache)) delete cache[file] // so that no launcher can put a module in another one's way
+    if (pending() > 0) return true
     const active = getActiveResourcesInfo()
-    for (let i = 0; i < active.length; i++) if (active[i] === 'Timeout' || active[i] === 'Immediate') return true
+    const seen = { __proto__: null }
+    for (let i = 0; i < active.length; i++) {
+      seen[active[i]] = (seen[active[i]] ?? 0) + 1
+      if (seen[active[i]] > (IDLE[active[i]] ?? 0)) return true
+    }
     for (let i = 0; i < objects.length; i++) {
       const keys = ownKeys(objects[i])
       if (keys.length !== before[i].length) return true

@@ -80,6 +80,7 @@ const keyOf = name => runs.find(name)?.key ?? name
 
 const operations = {
   ping: () => 'pong',
+  tainted: () => changed(),
   open: message => runs.open(message),
   step: message => runs.step(message),
   call: message => runs.call(message),
@@ -116,7 +117,6 @@ const operations = {
   menu: ({ app, state }) => {
     const view = state ? new State(state) : live
     return evaluate(app, { state: view, home: config.home, kernel: makeKernel(app, app, view), render: renderFree })
-      .then(answer => ({ ...answer, tainted: changed() }))
   }
 }
 
@@ -160,7 +160,7 @@ function begin (message) {
   require('./manners').install({ say: raw => protocol.say(here(), raw) })
   if (guard) {
     guard.install(config.confined)
-    changed = guard.picture()
+    changed = guard.picture({ pending: protocol.pending })
   }
   protocol.note({ ready: process.version })
 }

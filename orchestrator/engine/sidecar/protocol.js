@@ -4,7 +4,7 @@
 const { writeSync } = require('fs')
 const { encode, decode } = require('./codec')
 const { stringify } = JSON
-const { apply } = Reflect
+const { apply, ownKeys } = Reflect
 const indexOf = String.prototype.indexOf
 const slice = String.prototype.slice
 const byteLength = Buffer.byteLength
@@ -71,6 +71,9 @@ function ask (op, run, payload, owner) {
   })
 }
 
+/** Return how many questions are open. */
+function pending () { return ownKeys(answers).length }
+
 /** Settle what `ask` began; returns false for a message that is not an answer. */
 function settle (message) {
   if (message.answer === undefined) return false
@@ -99,4 +102,4 @@ function reader (handle) {
   }
 }
 
-module.exports = { setUp, reply, fail, say, note, ask, settle, reader }
+module.exports = { setUp, reply, fail, say, note, ask, pending, settle, reader }

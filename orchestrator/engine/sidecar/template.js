@@ -164,4 +164,4 @@ function compiles (expression, scope) {
   try { compile(expression, scope); return true } catch { return false }
 }
 
-module.exports = { Scope, renderOnce, renderStep, decideWhen, trapWarnings, TemplateSyntaxError }
+module.exports = { Scope, getLodash, renderOnce, renderStep, decideWhen, trapWarnings, TemplateSyntaxError }
