@@ -44,7 +44,8 @@ class Planner:
     async def plans(self, targets: Sequence[Staged]) -> AsyncIterator[AppPlan]:
         """Yield the plan of each target, in their order; one that cannot be planned says why.
 
-        Apps share a confined process only as long as none of them changed it for the others. Raises SidecarError only where Node cannot be started.
+        Apps share a confined process only as long as none of them changed it for the others. Raises SidecarError only
+        where Node cannot be started.
         """
         runs: dict[Path, DryRun] = {}
         try:

@@ -325,7 +325,7 @@ class Sidecar:
             raise SidecarError(f"the menu of `{app}` came back in a form that the sidecar never sends") from None
 
     async def is_tainted(self) -> bool:
-        """Tell whether a launcher changed what others share in this confined process, still works in it, or ended it."""
+        """Tell whether a launcher changed what others share in this confined process, works on in it, or ended it."""
         try:
             return bool(await self._ask({"op": "tainted"}))
         except SidecarError:
