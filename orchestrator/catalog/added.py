@@ -26,7 +26,11 @@ FILE: Final = "catalogues.json"
 MOST_BYTES: Final = 8 << 20
 MOST_APPS: Final = 20_000
 LONGEST: Final = 500  # characters of one text
-_REPOSITORY = re.compile(r"(?:https?|ssh|git|file)://[^\s]+|[A-Za-z0-9_][\w.-]*@[A-Za-z0-9][\w.-]*:[^\s-][^\s]*")
+_REPOSITORY = re.compile(
+    r"(?:https?|ssh|git)://(?:[\w.~%+-]+@)?[A-Za-z0-9\[][^\s/@]*/[^\s/][^\s]*|file:///[^\s]+"
+    r"|[A-Za-z0-9_][\w.-]*@[A-Za-z0-9][\w.-]*:[^\s-][^\s]*"
+)
+_PASSWORD = re.compile(r"https?://[^/\s]*@|[a-z]+://[^/\s@]*:[^/\s@]*@")
 
 
 @dataclass(slots=True)
@@ -44,16 +48,24 @@ class Added:
         ]
 
 
-def read_added(home: Home) -> Added:
-    """Return what was added to a home; nothing where the file is missing or is not ours."""
+def read_added(home: Home, *, strict: bool = False) -> Added:
+    """Return what was added to a home; nothing where the file is missing or damaged.
+
+    `strict` is for whoever writes it again: raises BadInputError where the file is damaged, which would lose it.
+    """
+    file = home.root / FILE
     try:
-        data = json.loads((home.root / FILE).read_text("utf-8"))
-    except (OSError, ValueError):
+        catalogues = json.loads(file.read_bytes())["catalogues"]
+        return Added({str(source): parse(rows)[0] for source, rows in catalogues.items()})
+    except FileNotFoundError:
         return Added()
-    catalogues = data.get("catalogues") if isinstance(data, Mapping) else None
-    if not isinstance(catalogues, Mapping):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, BadInputError) as error:
+        if strict:
+            raise BadInputError(
+                f"`{file}` cannot be read as a list of catalogues: {error}",
+                hint="mend the file, or delete it and add your catalogues again",
+            ) from error
         return Added()
-    return Added({str(source): parse(rows)[0] for source, rows in catalogues.items() if isinstance(rows, list)})
 
 
 def write_added(home: Home, added: Added) -> None:
@@ -85,7 +97,9 @@ def parse(document: Any) -> tuple[list[dict[str, Any]], list[str]]:
         if problem or row is None:
             problems.append(f"entry {number}: {problem}")
         else:
-            rows.setdefault(row["key"], row)
+            before = rows.setdefault(row["key"], row)
+            if plain_repo(before["repo"]) != plain_repo(row["repo"]):
+                problems.append(f"entry {number}: `{row['name']}` has another repository further up")
     if len(document) > MOST_APPS:
         problems.append(f"{len(document) - MOST_APPS} entries beyond the first {MOST_APPS} are left out")
     return list(rows.values()), problems
@@ -99,16 +113,30 @@ def _row(entry: Any) -> tuple[str, dict[str, Any] | None]:
         return f"{name!r} cannot be the name of an app", None
     if not isinstance(repo, str) or not _REPOSITORY.fullmatch(repo) or len(repo) > LONGEST:
         return f"`{name}` has no git URL as `repo`", None
+    if _PASSWORD.match(repo):
+        return f"the `repo` of `{name}` holds a password or token", None
     tags = entry.get("tags")
     return "", {
         "key": name.casefold(),
         "name": name,
         "repo": repo,
-        "author": _text(entry.get("author")),
+        "author": _text(entry.get("author")) or author_of(repo),
         "category": _text(entry.get("category")).upper(),
         "tags": [_text(tag) for tag in tags if isinstance(tag, str)][:20] if isinstance(tags, list) else [],
         "description": _text(entry.get("description")),
     }
+
+
+def author_of(repo: str) -> str:
+    """Return the owner that a repository's URL names, "" where it names none."""
+    path = re.sub(r"^[a-z]+://[^/]*/|^[^:/]*:", "", repo).rstrip("/")
+    owner = path.rpartition("/")[0].rpartition("/")[2]
+    return owner if valid_name(owner) else ""
+
+
+def plain_repo(repo: str) -> str:
+    """Return a repository's URL as it compares: without case, `.git` and slashes at its end."""
+    return repo.casefold().rstrip("/").removesuffix(".git")
 
 
 def _text(value: Any) -> str:
@@ -121,7 +149,7 @@ def decode(data: bytes, source: str) -> Any:
         raise BadInputError(f"`{source}` is larger than {MOST_BYTES >> 20} MB, so it is no catalogue")
     try:
         return json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInputError(
             f"`{source}` is not JSON: {error}",
             hint="for a single app give its git URL, which ends in `.git` or is on a git host",
@@ -130,8 +158,10 @@ def decode(data: bytes, source: str) -> Any:
 
 def clashes(rows: Iterable[Mapping[str, Any]], known: Iterable[tuple[str, str]]) -> list[str]:
     """Return the names of rows that a known app with another repository has already."""
-    taken = {name.casefold(): repo for name, repo in known}
-    return [row["name"] for row in rows if taken.get(row["name"].casefold(), row["repo"]) != row["repo"]]
+    taken: dict[str, set[str]] = {}
+    for name, repo in known:
+        taken.setdefault(name.casefold(), set()).add(plain_repo(repo))
+    return [row["name"] for row in rows if taken.get(row["key"], set()) - {plain_repo(row["repo"])}]
 
 
 def read_file(path: Path) -> bytes:

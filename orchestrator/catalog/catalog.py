@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.catalog.added import read_added
+from orchestrator.catalog.added import plain_repo, read_added
 from orchestrator.engine.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -65,9 +65,14 @@ def find(name: str, catalog: tuple[App, ...] | None = None) -> list[App]:
 def choose(name: str, catalog: tuple[App, ...] | None = None) -> App | None:
     """Return the one app of this name or None; raise BadInputError that lists the choices when there are several."""
     found = find(name, catalog)
-    if len({app.repo for app in found}) > 1:
-        choices = ", ".join(f"`{app.author}/{app.name}`" for app in found)
-        raise BadInputError(f"`{name}` may mean any of these apps: {choices}", hint="give one of them with its author")
+    if len({plain_repo(app.repo) for app in found}) > 1:
+        choices = [f"{app.author}/{app.name}" if app.author else app.repo for app in found]
+        told_apart = len({choice.casefold() for choice in choices}) == len(choices)
+        listed = ", ".join(f"`{choice}`" for choice in (choices if told_apart else [app.repo for app in found]))
+        raise BadInputError(
+            f"`{name}` may mean any of these apps: {listed}",
+            hint="give one of them with its author" if told_apart else "give the address of its repository",
+        )
     return found[0] if found else None
 
 

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from orchestrator.catalog.catalog import App
 
-NAME, NAME_START, TAG, NAME_WORD, TAG_WORD, NAME_PART, ABOUT, TYPO = 100, 60, 50, 45, 25, 20, 10, 5
+NAME, NAME_START, TAG, NAME_WORD, TAG_WORD, NAME_PART, ABOUT = 100, 60, 50, 45, 25, 20, 10
+TYPOS = 3  # how many words a mistyped one may stand for
 CLOSE = 0.8  # how like a word another has to be to count as the same, mistyped
 
 
@@ -31,7 +32,13 @@ def search(
     wanted = [word for text in words for word in _words(text)]
     scored = [(score, app) for app in narrowed if (score := _score(app, wanted)) > 0]
     if not scored and wanted:
-        scored = [(score, app) for app in narrowed if (score := _typos(app, wanted)) > 0]
+        mended = _mended(narrowed, wanted)
+        scored = [
+            (score, app)
+            for app in narrowed
+            if (score := sum(best := [max((_score(app, [word]) for word in each), default=0) for each in mended]))
+            and all(best)
+        ]
     return [app for _, app in sorted(scored, key=lambda found: (-found[0], found[1].name.casefold()))]
 
 
@@ -68,14 +75,17 @@ def _score(app: App, wanted: Sequence[str]) -> int:
     return total
 
 
-def _typos(app: App, wanted: Sequence[str]) -> int:
-    known = {*_words(app.name), *(word for tag in app.tags for word in _words(tag)), app.author.casefold()}
-    total = 0
-    for word in wanted:
-        if not difflib.get_close_matches(word, known, n=1, cutoff=CLOSE):
-            return 0
-        total += TYPO
-    return total
+def _mended(apps: Sequence[App], wanted: Sequence[str]) -> list[list[str]]:
+    """Return for each word those that it may stand for: itself where any app has it, else the closest known ones."""
+    known = {word for app in apps for word in _words(_all(app))}
+    texts = "\n".join(_all(app) for app in apps).casefold()
+    return [
+        [word] if word in texts else difflib.get_close_matches(word, known, n=TYPOS, cutoff=CLOSE) for word in wanted
+    ]
+
+
+def _all(app: App) -> str:
+    return f"{app.name} {app.author} {app.category} {app.description} {' '.join(app.tags)}"
 
 
 def _words(text: str) -> list[str]:

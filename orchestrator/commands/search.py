@@ -56,13 +56,14 @@ def search(
         output.as_json([_as_json(app) for app in found])
     elif found:
         output.table(
-            [[app.name, app.author, app.category, _about(app)] for app in found], ["APP", "AUTHOR", "CATEGORY", "ABOUT"]
+            [[app.name, output.clean(app.author), output.clean(app.category), _about(app)] for app in found],
+            ["APP", "AUTHOR", "CATEGORY", "ABOUT"],
         )
     else:
         output.say(
             "no app has all of these words; `pinoctl list` shows every app, `pinoctl up GIT-URL` needs no catalogue"
         )
-    return 0 if found or as_json else 1
+    return 0 if found else 1
 
 
 @click.command("list")
@@ -93,7 +94,7 @@ def list_(
     why: dict[str, str] = {}
     if fits or hardware:
         machine = machine_of(where, hardware)
-        why = {app.repo: misfit(_row(app, rows), machine) for app in found}
+        why = {app.repo: misfit(_row(app, rows), machine, app.tags) for app in found}
     if as_json:
         output.as_json([_with_fit(app, why) for app in found][:limit])
         return 0
@@ -136,14 +137,14 @@ def _row(app: App, rows: Any) -> Planned | None:
 
 def _line(app: App, row: Planned | None) -> list[str]:
     if row is None:
-        return [app.name, app.author, app.category, "", "", "", "unknown"]
+        return [app.name, output.clean(app.author), output.clean(app.category), "", "", "", "unknown"]
     vram = f"{row.vram:g} GB" if row.vram else ""
     disk = f"{row.disk:g} GB" if row.disk else f"~{row.disk_estimate:g} GB" if row.disk_estimate else ""
     return [app.name, app.author, app.category, vram, disk, row.web_ui, row.verdict or row.outcome]
 
 
 def _about(app: App) -> str:
-    text = app.description or ", ".join(tag for tag in app.tags if tag != app.author)
+    text = output.clean(app.description or ", ".join(tag for tag in app.tags if tag != app.author))
     return text if len(text) <= WIDE else text[: WIDE - 1] + "…"
 
 

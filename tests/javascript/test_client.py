@@ -33,9 +33,23 @@ async def until(condition: Any, seconds: float = 5) -> None:
 
 def test_importing_is_light() -> None:
     code = "import sys; import orchestrator.engine.javascript; print(*sys.modules)"
-    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
     assert "orchestrator.engine.javascript.client" in loaded
-    assert not loaded & {"ctypes", "requests", "urllib3", "psutil", "pyte", "rich", "sqlite3", "docker", "git", "gradio_client", "huggingface_hub"}
+    assert not loaded & {
+        "ctypes",
+        "requests",
+        "urllib3",
+        "psutil",
+        "pyte",
+        "rich",
+        "sqlite3",
+        "docker",
+        "git",
+        "gradio_client",
+        "huggingface_hub",
+    }
 
 
 def test_node_comes_from_the_variable_or_the_wheel(tmp_path: Path) -> None:
