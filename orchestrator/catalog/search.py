@@ -31,6 +31,8 @@ def search(
     narrowed = [app for app in apps if _narrow(app, category, tag, author)]
     wanted = [word for text in words for word in _words(text)]
     scored = [(score, app) for app in narrowed if (score := _score(app, wanted)) > 0]
+    exact = " ".join(words).strip().casefold()
+    scored = [(score + NAME * (app.name.casefold() == exact), app) for score, app in scored]
     if not scored and wanted:
         mended = _mended(narrowed, wanted)
         scored = [
