@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.home import Home
 
 FILE: Final = "catalogues.json"
+BY_HAND: Final = "added by hand"
 MOST_BYTES: Final = 8 << 20
 MOST_APPS: Final = 20_000
 LONGEST: Final = 500  # characters of one text
@@ -42,7 +43,7 @@ class Added:
     def rows(self) -> list[dict[str, Any]]:
         """Return every app as the fields of `App`."""
         return [
-            {**row, "tags": tuple(row.get("tags", ())), "source": source or "added by hand"}
+            {**row, "tags": tuple(row.get("tags", ())), "source": source or BY_HAND}
             for source, rows in self.catalogues.items()
             for row in rows
         ]

@@ -13,7 +13,10 @@ from orchestrator.commands.options import home_of, home_option, json_option
 from orchestrator.engine.errors import BadInputError, PinoctlError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orchestrator.catalog.added import Added
+    from orchestrator.catalog.planned import Planned
     from orchestrator.engine.home import Home
 
 SECONDS = 30
@@ -35,10 +38,11 @@ def add(*, address: str, name: str | None, home: Path | None, as_json: bool) -> 
     A catalogue that was added before is read again. Entries that are no good are left out, and said.
     """
     from orchestrator.catalog import added as own  # noqa: PLC0415  # `--help` does without
-    from orchestrator.catalog.catalog import shipped  # noqa: PLC0415
+    from orchestrator.catalog.catalog import apps  # noqa: PLC0415
 
     where = home_of(home)
-    found = own.read_added(where)
+    found = own.read_added(where, strict=True)
+    known = apps(where)
     if _is_catalogue(address):
         source = address if "://" in address else str(Path(address).expanduser().resolve())
         if name is not None:
@@ -55,11 +59,14 @@ def add(*, address: str, name: str | None, home: Path | None, as_json: bool) -> 
             output.say(f"warning: {output.clean(problem)}", style="yellow")
     else:
         source, rows = "", [_single(address, name, found)]
-    for clash in own.clashes(rows, ((app.name, app.repo) for app in shipped())):
-        output.say(
-            f"warning: `{clash}` is in pinoctl's catalogue with another repository; give `author/{clash}`",
-            style="yellow",
-        )
+    others = [app for app in known if app.source != (source or own.BY_HAND)]
+    for whose, of_theirs in (("pinoctl's", [app for app in others if not app.source]),
+                             ("another", [app for app in others if app.source])):  # fmt: skip
+        for clash in own.clashes(rows, ((name, app.repo) for app in of_theirs for name in {app.name, app.key})):
+            output.say(
+                f"warning: `{clash}` is in {whose} catalogue with another repository; give `author/{clash}`",
+                style="yellow",
+            )
     own.write_added(where, found)
     if as_json:
         output.as_json({"source": source or None, "apps": [row["name"] for row in rows]})
@@ -82,6 +89,11 @@ def _single(address: str, name: str | None, found: Added) -> dict[str, Any]:
     from orchestrator.launcher.target import hide_secrets, parse_target  # noqa: PLC0415
 
     target = parse_target(address, cwd=Path.cwd())
+    if target.ref is not None:
+        raise BadInputError(
+            f"`{address}` names a ref, and a catalogue keeps repositories only",
+            hint=f"leave `@{target.ref}` out here; `pinoctl up NAME@{target.ref}` takes it",
+        )
     if target.kind != "url" or target.url is None:
         raise BadInputError(
             f"`{address}` is neither a catalogue nor a git URL", hint="give a JSON file, its address, or a git URL"
@@ -89,11 +101,13 @@ def _single(address: str, name: str | None, found: Added) -> dict[str, Any]:
     if hide_secrets(target.url) != target.url and not target.url.startswith("git@"):
         raise BadInputError("the URL holds a password or token, which a catalogue must not keep",
                             hint="leave it out, and set up git's credentials")  # fmt: skip
-    author = target.url.rstrip("/").split("/")[-2] if target.url.count("/") > 3 else ""  # noqa: PLR2004  # host/owner/name
-    rows, problems = parse([{"name": name or target.name, "repo": target.url, "author": author}])
+    rows, problems = parse([{"name": name or target.name, "repo": target.url}])
     if not rows:
         raise BadInputError(problems[0].partition(": ")[2], hint="give a name with `--name`")
     singles = [row for row in found.catalogues.get("", []) if row["key"] != rows[0]["key"]]
+    before = [row["repo"] for row in found.catalogues.get("", []) if row["key"] == rows[0]["key"]]
+    if before not in ([], [rows[0]["repo"]]):
+        output.say(f"warning: `{rows[0]['name']}` was `{before[0]}` before", style="yellow")
     found.catalogues[""] = [*singles, rows[0]]
     return rows[0]
 
@@ -118,7 +132,9 @@ def _read(address: str) -> bytes:
                     break
             return bytes(data)
     except requests.RequestException as error:
-        raise PinoctlError(f"`{address}` cannot be had: {error}", hint="check the address and the network") from error
+        status = getattr(error.response, "status_code", None)
+        why = f"the server answers {status}" if status else type(error).__name__
+        raise PinoctlError(f"`{address}` cannot be had: {why}", hint="check the address and the network") from error
 
 
 @catalog.command("remove")
@@ -129,7 +145,7 @@ def remove(*, address: str, home: Path | None) -> int:
     from orchestrator.catalog.added import read_added, write_added  # noqa: PLC0415
 
     where = home_of(home)
-    found = read_added(where)
+    found = read_added(where, strict=True)
     source = address if address in found.catalogues else str(Path(address).expanduser().resolve())
     singles = found.catalogues.get("", [])
     left = [row for row in singles if address.casefold() != row["key"] and address != row["repo"]]
@@ -157,13 +173,13 @@ def list_(*, home: Path | None, as_json: bool) -> int:
 
 
 def _catalogues(home: Home) -> list[tuple[str, int]]:
-    from orchestrator.catalog.added import read_added  # noqa: PLC0415
+    from orchestrator.catalog.added import BY_HAND, read_added  # noqa: PLC0415
     from orchestrator.catalog.catalog import shipped  # noqa: PLC0415
 
     added = read_added(home).catalogues
     return [
         ("pinoctl", len(shipped())),
-        *((source or "added by hand", len(rows)) for source, rows in added.items() if rows),
+        *((source or BY_HAND, len(rows)) for source, rows in added.items() if rows),
     ]
 
 
@@ -185,7 +201,7 @@ def refresh(*, only: tuple[str, ...], check: bool, target: Path | None, jobs: in
     from orchestrator.hosts.resources.cards import load_hardware  # noqa: PLC0415
 
     file = target or planned.TABLE
-    old = planned.parse(file.read_text("utf-8")) if file.exists() else {}
+    old = _table(file)
     apps = shipped()
     if only:
         named = [choose(name) for name in only]
@@ -195,7 +211,11 @@ def refresh(*, only: tuple[str, ...], check: bool, target: Path | None, jobs: in
         apps = tuple(app for app in named if app is not None)
     folder = home_of(home).cache / "launchers"
     problems = fetch_all(apps, folder, jobs=jobs, say=lambda text: output.say(output.clean(text), style="dim"))
-    fresh = plan_all(apps, folder, problems, load_hardware("rtx4090"), old)
+    if len(problems) == len(apps) > 1:
+        raise PinoctlError(
+            f"no launcher could be fetched: {problems[apps[0].key]}", hint="check the network; the table is as it was"
+        )
+    fresh = plan_all(apps, folder, problems, load_hardware("rtx4090"), old or _table(planned.TABLE))
     new = {**(old if only else {}), **fresh}
     found = planned.changes(old, new)
     for line in found:
@@ -206,6 +226,20 @@ def refresh(*, only: tuple[str, ...], check: bool, target: Path | None, jobs: in
     if check:
         return 1 if found else 0
     temporary = file.with_name(f".{file.name}.new")
-    temporary.write_text(planned.render(new.values()), "utf-8")
-    temporary.replace(file)
+    try:
+        temporary.write_text(planned.render(new.values()), "utf-8")
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
     return 0
+
+
+def _table(file: Path) -> Mapping[str, Planned]:
+    from orchestrator.catalog.planned import parse  # noqa: PLC0415
+
+    try:
+        return parse(file.read_text("utf-8")) if file.exists() else {}
+    except (ValueError, TypeError) as error:
+        raise BadInputError(
+            f"`{file}` is not a table of planned apps: {error}", hint="delete it, and it is made anew"
+        ) from error

@@ -37,12 +37,15 @@ def fetch_all(apps: Sequence[App], folder: Path, *, jobs: int, say: Callable[[st
             problems[app.key] = str(error)
         return app
 
-    with ThreadPoolExecutor(jobs) as pool:
+    pool = ThreadPoolExecutor(jobs)
+    try:
         for count, app in enumerate(pool.map(one, apps), start=1):
             say(
                 f"{count} of {len(apps)} fetched: {app.name}"
                 + (f": {problems[app.key]}" if app.key in problems else "")
             )
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupted refresh begins no further fetch
     return problems
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def info(*, app: str, home: Path | None, as_json: bool) -> int:
     """Show what is known of an app: what it is, what it needs, what planning it told, whether it is installed.
 
-    APP is a name of the catalogue, `author/name`, or the name of an installed app.
+    APP is a name of the catalogue, `author/name`, a git URL, or the name of an installed app.
     """
     from orchestrator.catalog.catalog import apps, choose, close  # noqa: PLC0415  # `--help` does without
     from orchestrator.catalog.planned import table  # noqa: PLC0415
@@ -34,7 +34,11 @@ def info(*, app: str, home: Path | None, as_json: bool) -> int:
     where = home_of(home)
     known = apps(where)
     here = find_installed(where, app)
-    found = choose(app, known) or (_by_remote(where, here, known) if here else None)
+    if here is not None:  # what is installed under the name, even where the catalogue has another app of that name
+        found = _by_remote(where, here, known)
+    else:
+        found = _by_address(app, known) if "://" in app else choose(app, known)
+        here = _installed_as(where, found) if found is not None else None
     if found is None and here is None:
         near = close(app, known)
         raise BadInputError(
@@ -44,7 +48,7 @@ def info(*, app: str, home: Path | None, as_json: bool) -> int:
     row = table().get(found.key) if found is not None else None
     row = row if found is not None and row is not None and row.repo == found.repo else None
     if as_json:
-        output.as_json({**(found.to_json() if found else {"name": here}), "installed": here,
+        output.as_json({**(found.to_json() if found else {"name": here, "repo": None}), "installed": here,
                         "planned": row.to_json() if row else None})  # fmt: skip
         return 0
     for name, text in _lines(found, here, row):
@@ -53,12 +57,26 @@ def info(*, app: str, home: Path | None, as_json: bool) -> int:
     return 0
 
 
-def _by_remote(home: Home, name: str, known: tuple[App, ...]) -> App | None:
-    from orchestrator.engine.repositories import remote_of  # noqa: PLC0415
+def _by_address(url: str, known: tuple[App, ...]) -> App | None:
     from orchestrator.launcher.target import same_remote  # noqa: PLC0415
 
+    return next((each for each in known if same_remote(each.repo, url)), None)
+
+
+def _installed_as(home: Home, app: App) -> str | None:
+    """Return the name under which an app of the catalogue is installed."""
+    from orchestrator.engine.repositories import remote_of  # noqa: PLC0415
+    from orchestrator.launcher.names import installed  # noqa: PLC0415
+    from orchestrator.launcher.target import same_remote  # noqa: PLC0415
+
+    return next((name for name in installed(home) if same_remote(app.repo, remote_of(home.app(name)))), None)
+
+
+def _by_remote(home: Home, name: str, known: tuple[App, ...]) -> App | None:
+    from orchestrator.engine.repositories import remote_of  # noqa: PLC0415
+
     remote = remote_of(home.app(name))
-    return next((each for each in known if same_remote(each.repo, remote)), None)
+    return _by_address(remote, known) if remote is not None else None
 
 
 def _lines(app: App | None, here: str | None, row: Planned | None) -> list[tuple[str, str]]:
@@ -66,6 +84,8 @@ def _lines(app: App | None, here: str | None, row: Planned | None) -> list[tuple
     if app is not None:
         lines += [("name", app.name), ("about", app.description), ("author", app.author), ("category", app.category),
                   ("tags", ", ".join(app.tags)), ("repository", app.repo), ("catalogue", app.source)]  # fmt: skip
+    else:
+        lines += [("name", here or "")]
     lines.append(("installed", f"yes, as {here}" if here else "no"))
     if row is None:
         return [*lines, ("planned", "no: `pinoctl plan` tells what it would do here")]

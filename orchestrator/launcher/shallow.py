@@ -15,7 +15,20 @@ if TYPE_CHECKING:
 
 def shallow_command(url: str, folder: str | os.PathLike[str]) -> list[str]:
     """Build the command that clones the newest commit of a repository's default branch."""
-    return ["git", "clone", "--quiet", "--depth", "1", "--single-branch", "--no-tags", "--", url, os.fspath(folder)]
+    patience = ["-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=60"]  # bytes a second, seconds
+    return [
+        "git",
+        *patience,
+        "clone",
+        "--quiet",
+        "--depth",
+        "1",
+        "--single-branch",
+        "--no-tags",
+        "--",
+        url,
+        os.fspath(folder),
+    ]
 
 
 def fetch_newest(url: str, folder: Path, *, env: Mapping[str, str] | None = None) -> str:
@@ -28,7 +41,7 @@ def fetch_newest(url: str, folder: Path, *, env: Mapping[str, str] | None = None
     shutil.rmtree(arriving, ignore_errors=True)
     try:
         git.run_git(shallow_command(url, arriving), env=env)
-        commit = git.run_git(git.in_folder(arriving, "rev-parse", "--verify", "HEAD"), env=env)
+        commit = _commit(arriving)
         shutil.rmtree(folder, ignore_errors=True)
         arriving.rename(folder)
     except git.GitError as error:
@@ -37,3 +50,10 @@ def fetch_newest(url: str, folder: Path, *, env: Mapping[str, str] | None = None
     finally:
         shutil.rmtree(arriving, ignore_errors=True)
     return commit
+
+
+def _commit(folder: Path) -> str:
+    found = git.commit_of(folder)
+    if found is None:
+        raise git.GitError("the repository is empty")
+    return found
