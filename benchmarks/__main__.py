@@ -17,7 +17,7 @@ from benchmarks import measure
 from benchmarks.figures import FIGURES, Measured, table
 from benchmarks.program import BenchError, Program, program
 
-RUNS = {"lines": 3, "up": 3, "memory": 3}  # the slow ones; the others as often as --runs says
+RUNS = {"lines": 3, "up": 3, "memory": 3, "plan": 3}  # the slow ones; the others as often as --runs says
 NEEDS_APP = {"status", "memory"}
 MEASURES: dict[str, Callable[[Program], float]] = {
     "first_step": measure.first_step,
@@ -28,6 +28,8 @@ MEASURES: dict[str, Callable[[Program], float]] = {
     "memory": measure.memory,
     "help": measure.help_,
     "status": measure.status,
+    "plan": measure.plan,
+    "search": measure.search,
     "up": measure.up,
 }
 

@@ -30,6 +30,8 @@ FIGURES: Final = (
     Figure("memory", "memory of an idle app's engine", "MB", 159, 120),
     Figure("help", "`pinoctl --help`", "ms", None, 150),
     Figure("status", "`pinoctl status`, one app up", "ms", None, 200),
+    Figure("plan", "`pinoctl plan` of 100 apps with 5 scripts each", "ms", None, 20000),
+    Figure("search", "searching the catalogue, reading it included", "ms", None, 50),
     Figure("up", "`pinoctl up` of a small app, to its URL", "ms", None, None),
 )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import psutil
@@ -66,6 +67,60 @@ def up(program: Program) -> float:
 def status(program: Program) -> float:
     """Call `pinoctl status` while an app is up."""
     return program.call("status")[0]
+
+
+def plan(program: Program) -> float:
+    """Plan 100 apps with every script: an install that starts a torch script, a start, and three small ones."""
+    folder = program.root / "many"
+    for number in range(100):
+        _write_launcher(folder / f"app-{number}")
+    targets = [str(path) for path in sorted(folder.iterdir())]
+    return program.call("plan", "--every-script", "--hardware", "rtx4090", "--json", *targets)[0]
+
+
+def _write_launcher(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in LAUNCHER.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+LAUNCHER = {
+    "pinokio.js": """const path = require('path')
+module.exports = {title: "Bench", menu: async (kernel, info) => info.exists("env")
+  ? [{default: true, text: "Start", href: "start.js"}] : [{default: true, text: "Install", href: "install.js"}]}
+""",
+    "install.js": """module.exports = {run: [
+  {method: "shell.run", params: {message: "git clone https://example.com/a/b app"}},
+  {method: "script.start", params: {uri: "torch.js", params: {venv: "env", path: "app"}}},
+  {method: "shell.run", params: {venv: "env", path: "app", message: ["uv pip install -r requirements.txt"]}},
+]}
+""",
+    "torch.js": """module.exports = {run: ['win32', 'darwin', 'linux'].flatMap(on =>
+  ['nvidia', 'amd', 'none'].map(card => (
+  {when: `{{platform === '${on}' && gpu === '${card}'}}`, method: "shell.run",
+   params: {venv: "{{args.venv}}", path: "{{args.path}}", message: "uv pip install torch==2.7.0"}})))}
+""",
+    "start.js": """module.exports = {daemon: true, run: [
+  {method: "shell.run", params: {venv: "env", path: "app", message: "python app.py --port {{port}}",
+   on: [{event: "/http:\\/\\/[0-9.:]+/", done: true}]}},
+  {method: "local.set", params: {url: "{{input.event[0]}}"}},
+]}
+""",
+    "update.js": """module.exports = {run: [{method: "shell.run", params: {path: "app", message: "git pull"}}]}
+""",
+    "reset.json": '{"run": [{"method": "fs.rm", "params": {"path": "app"}}]}\n',
+}
+
+
+def search(program: Program) -> float:
+    """Read the catalogue and search it, in a process of its own; what the process itself takes is not counted."""
+    code = (
+        "import time; begin = time.perf_counter()\n"
+        "from orchestrator.catalog.catalog import apps; from orchestrator.catalog.search import search\n"
+        "assert search(apps(), ['voice', 'cloning'])\n"
+        "print((time.perf_counter() - begin) * 1000)"
+    )
+    return float(program.python(code))
 
 
 def memory(program: Program) -> float:

@@ -58,6 +58,20 @@ class Program:
             raise BenchError(f"`pinoctl {' '.join(arguments)}` ended with {done.returncode}: {last}")
         return took, done.stdout
 
+    def python(self, code: str) -> str:
+        """Run Python in the program's environment and return what it prints; raise BenchError when it fails."""
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise BenchError((done.stderr.strip().splitlines() or ["no output"])[-1])
+        return done.stdout.strip()
+
     def script(self, steps: list[dict[str, Any]]) -> tuple[float, list[dict[str, Any]]]:
         """Run a script of these steps; return the wall clock at process start in ms, and the rows of its trace."""
         folder = self.root / "bench-app"
