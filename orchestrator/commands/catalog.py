@@ -239,7 +239,7 @@ def _table(file: Path) -> Mapping[str, Planned]:
 
     try:
         return parse(file.read_text("utf-8")) if file.exists() else {}
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise BadInputError(
             f"`{file}` is not a table of planned apps: {error}", hint="delete it, and it is made anew"
         ) from error

@@ -115,7 +115,8 @@ def ensure_room(home: Home, text: str, name: str | None) -> None:
     here = find_installed(home, name or text.partition("@")[0].rpartition("/")[2])
     known = [] if here or "://" in text else find(text.partition("@")[0], apps(home))
     row = table().get(known[0].key) if len(known) == 1 else None
-    needed = int(max(row.disk or 0, row.disk_estimate or 0) * 1e9) if row is not None else None
+    planned = row is not None and row.repo == known[0].repo  # an app of the user's may have the name of one of ours
+    needed = int(max(row.disk or 0, row.disk_estimate or 0) * 1e9) if planned and row is not None else None
     check_room(home.root, free_at(home.root), app=text, installed=here is not None, needed=needed)
 
 

@@ -63,21 +63,24 @@ def fetch(
     clear_leftovers(home)
     if target.kind == "folder":
         return _link(home, _required(target.path), wanted or target.name, named=wanted is not None)
-    url = target.url
+    url, usual = target.url, None
     if target.kind == "name":
         here = find_installed(home, target.name)
         if here is not None and wanted in {None, here}:
             return _reuse(home, here, target.ref, env=env, progress=progress)
-        url = (remote_of(home.app(here)) if here is not None else None) or source_of(target.name, home)
-    return _clone(home, _required(url), wanted, target.ref, env=env, progress=progress)
+        url = remote_of(home.app(here)) if here is not None else None
+        if url is None:
+            listed = source_of(target.name, home)
+            url, usual = listed.repo, listed.name
+    return _clone(home, _required(url), wanted, target.ref, usual=usual, env=env, progress=progress)
 
 
-def source_of(name: str, home: Home) -> str:
-    """Return the repository that the catalogue has for a name, or raise BadInputError with names that are close."""
+def source_of(name: str, home: Home) -> catalog.App:
+    """Return the app that the catalogues have under a name, or raise BadInputError with names that are close."""
     known_apps = catalog.apps(home)
     found = catalog.choose(name, known_apps)
     if found is not None:
-        return found.repo
+        return found
     known = near(name, [*installed(home), *(app.name for app in known_apps)])
     advice = f"did you mean {listing(known)}?" if known else "give its git URL or its folder"
     raise BadInputError(f"`{name}` is neither installed nor in the catalogue", hint=advice)
@@ -89,10 +92,12 @@ def _clone(
     wanted: str | None,
     ref: str | None,
     *,
+    usual: str | None,
     env: Mapping[str, str] | None,
     progress: git.Progress | None,
 ) -> Fetched:
-    name = wanted or name_of_url(url)
+    """Clone a repository as `wanted`; else reuse it under whatever name it has, or take its `usual` one."""
+    name = wanted or usual or name_of_url(url)
     if not name:
         advice = "give one with `--name`"
         raise BadInputError(f"`{hide_secrets(url)}` ends in nothing that can be an app's name", hint=advice)
