@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 _GIT_VALUES: Final = frozenset({"-b", "--branch", "--depth", "-o", "--origin", "-c", "--config", "--filter", "-j",
                                 "--jobs", "--reference", "--shallow-since", "-C"})  # fmt: skip
 _URL: Final = re.compile(r"https?://\S+")
-_MODEL_FILE: Final = re.compile(r"[^/?#]+\.(?:safetensors|ckpt|pth|pt|gguf|bin|onnx)(?=$|[?#])", re.IGNORECASE)
+_FILE_OPTIONS: Final = {  # per program: options that name the file, options that name the folder, options with a value
+    "wget": ({"-O", "--output-document"}, {"-P", "--directory-prefix"}, {"--header", "-t", "-T", "-U", "-o"}),
+    "curl": ({"-o", "--output"}, {"--output-dir"}, {"-H", "--header", "-A", "-e", "-d", "--data", "-X", "-u"}),
+    "aria2c": ({"-o", "--out"}, {"-d", "--dir"}, {"-x", "-s", "-k", "--header"}),
+}
+_MODEL_REPOSITORY: Final = re.compile(
+    r"https://(?:www\.)?huggingface\.co/(?!spaces/|datasets/)([\w.-]+/[\w.-]+?)(?:\.git)?/?$"
+)
+_MODEL_FILE: Final = re.compile(r"[^/?#]+\.(?:safetensors|ckpt|pth|pt|gguf|bin|onnx|sft)(?=$|[?#])", re.IGNORECASE)
 MANAGERS: Final = {
     "npm": {"install", "i", "ci", "add"},
     "pnpm": {"install", "i", "add"},
@@ -52,16 +60,28 @@ def clone_of(command: Command) -> Clone | None:
     return Clone(redact_url(names[0]), ref, _absolute(command.cwd, folder))
 
 
+def checkout_of(command: Command) -> str | None:
+    """Return the ref that a `git checkout`, `git switch` or `git reset --hard` moves its folder to, None for none."""
+    argv = command.argv
+    if program(argv) != "git" or argv[1:2] not in (("checkout",), ("switch",), ("reset",)) or "--" in argv:
+        return None
+    names = [word for word in argv[2:] if not word.startswith("-")]
+    if len(names) != 1 or (argv[1] == "reset" and "--hard" not in argv) or names[0] in {".", "HEAD"}:
+        return None
+    return names[0].removeprefix("origin/")
+
+
+def models_of_clone(clone: Clone) -> str | None:
+    """Return the model repository that a clone brings, None for code, spaces and data sets."""
+    found = _MODEL_REPOSITORY.match(clone.url)
+    return found[1] if found else None
+
+
 def downloads_of(command: Command) -> Iterator[Download]:
     """Yield what a command fetches that is neither a clone nor a Python package."""
     argv, name = list(command.argv), program(command.argv)
-    if name in {"wget", "curl", "aria2c"}:
-        urls = [word for word in argv[1:] if _URL.match(word)]
-        target = next(
-            (argv[at + 1] for at, word in enumerate(argv[:-1]) if word in {"-O", "-o", "--output", "--out"}), ""
-        )
-        for url in urls:
-            yield Download("file", redact_url(url), _absolute(command.cwd, target) if target else command.cwd)
+    if name in _FILE_OPTIONS:
+        yield from _files_of(command, name)
     elif name in {"hf", "huggingface-cli"} and argv[1:2] == ["download"]:
         repositories = [word for word in argv[2:3] if not word.startswith("-")]
         target = next((argv[at + 1] for at, word in enumerate(argv[:-1]) if word == "--local-dir"), "")
@@ -74,9 +94,34 @@ def downloads_of(command: Command) -> Iterator[Download]:
         packages = " ".join(word for word in argv[2:] if not word.startswith("-"))
         yield Download("npm", packages or "package.json", command.cwd)
     elif name in SYSTEM and "install" in argv:
-        yield Download(SYSTEM[name], " ".join(word for word in argv[argv.index("install") + 1 :] if word[0] != "-"))
+        yield Download(SYSTEM[name], " ".join(word for word in argv[argv.index("install") + 1 :] if word[:1] != "-"))
     elif name in {"conda", "mamba", "micromamba"} and {"install", "create"} & set(argv[1:3]):
         yield Download("conda", " ".join(_conda_packages(argv)))
+
+
+def _files_of(command: Command, name: str) -> Iterator[Download]:
+    files, folders, valued = _FILE_OPTIONS[name]
+    urls, target, folder = [], "", ""
+    words = iter(command.argv[1:])
+    for word in words:
+        option, sign, value = word.partition("=") if word.startswith("--") else (word, "", "")
+        if option in files | folders | valued:
+            value = value if sign else next(words, "")
+            target = value if option in files else target
+            folder = value if option in folders else folder
+        elif _URL.match(word):
+            urls.append(word)
+    if name == "curl" and not target and not any(_keeps_name(word) for word in command.argv):
+        yield from (Download("file", redact_url(url)) for url in urls)  # what goes to a pipe lands nowhere
+        return
+    for url in urls:
+        last = target or url.partition("?")[0].partition("#")[0].rpartition("/")[2]
+        yield Download("file", redact_url(url), _absolute(_absolute(command.cwd, folder), last))
+
+
+def _keeps_name(word: str) -> bool:
+    """Tell whether an option of curl says to name the file as the address does: `-O`, also among others (`-LO`)."""
+    return word == "--remote-name" or re.fullmatch(r"-[A-Za-z#]*O[A-Za-z#]*", word) is not None
 
 
 def _conda_packages(argv: list[str]) -> list[str]:

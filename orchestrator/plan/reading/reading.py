@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from orchestrator.engine.dry_run.answers import PORT as ASSUMED_PORT
 from orchestrator.engine.dry_run.commands import Command, commands_of, messages_of, program
 from orchestrator.engine.dry_run.pip import Requirement, pip_install, requirements_in
 from orchestrator.plan.needs import Clone, Download, Needs
 from orchestrator.plan.reading import texts as words
-from orchestrator.plan.reading.fetches import clone_of, downloads_of, downloads_of_step, models_of
+from orchestrator.plan.reading.fetches import (
+    checkout_of,
+    clone_of,
+    downloads_of,
+    downloads_of_step,
+    models_of,
+    models_of_clone,
+)
 from orchestrator.plan.reading.web_ui import web_ui_of
+from orchestrator.torch.builds import builds_of
 
 if TYPE_CHECKING:
     from orchestrator.engine.dry_run.pip import PipInstall
@@ -27,11 +37,13 @@ PACKAGES: Final = 1.0  # GB: what the other packages of a Python app take
 _PORT: Final = re.compile(
     r"(?:--(?:server[-_.])?port[= ]+|(?<![\w/])(?:127\.0\.0\.1|0\.0\.0\.0|localhost):|\bPORT=)(\d{2,5})\b"
 )
-_CUDA: Final = re.compile(r"(?:/|\b|\+)cu(1[0-4])(\d)\b")
 _SOURCE: Final = re.compile(
-    r"\b(?:setup\.py (?:build|install|develop)|nvcc\b|no-build-isolation)|flash[-_]attn(?![\w.-]*\.whl)"
+    r"\b(?:setup\.py (?:build|install|develop)|nvcc\b|no-build-isolation)|flash[-_]attn(?![\w.%+-]*\.whl)"
 )
-_VENDOR_OF: Final = {"nvidia": "nvidia", "cuda": "nvidia"}
+_PORT_NAME: Final = re.compile(r"(?:\w*_)?PORT")
+_PROGRAM: Final = re.compile(r"[A-Za-z0-9_][\w.+-]*")
+_TORCH_CUDA: Final = re.compile(r"cpu|\d+\.\d+")
+TOO_DEEP: Final = (RecursionError, ValueError)  # nested or numbered beyond what Python turns into text
 
 
 @dataclass(slots=True)
@@ -44,6 +56,12 @@ class _Facts:
     ports: dict[int, None] = field(default_factory=dict)
     programs: dict[str, None] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+
+    def add_ports(self, numbers: Iterable[str]) -> None:
+        """Add the ports that a launcher names; the one that plans assume stands for any that is free."""
+        for text in numbers:
+            if text.isdecimal() and len(text) <= len(str(PORTS)) and 0 < int(text) <= PORTS:
+                self.ports.update({int(text): None} if int(text) != ASSUMED_PORT else {})
 
     def put(self, name: str, value: Any, source: str, *, again: bool = False) -> None:
         if value and (again or name not in self.found):
@@ -61,11 +79,12 @@ def read_needs(
     absolute path (requirements), None where there is none.
     """
     facts = _Facts()
-    for script in scripts:
-        for step in script.steps:
+    for step in (step for script in scripts for step in script.steps):
+        with suppress(*TOO_DEEP):
             if step.executed:
                 _read_step(facts, step, read_text)
             _read_notice(facts, step)
+    _read_torch(facts, scripts, read_text)
     told = list(texts)
     for name, amount in words.amounts(told).items():
         facts.put(name, amount, "text")
@@ -78,11 +97,10 @@ def read_needs(
 
 def _read_step(facts: _Facts, step: PlannedStep, read_text: ReadText) -> None:
     source = f"{step.script}#{step.index}"
-    facts.lines.extend(messages_of(step))
-    for text in messages_of(step):
-        facts.ports.update(
-            dict.fromkeys(port for found in _PORT.finditer(text) if 0 < (port := int(found[1])) <= PORTS)
-        )
+    messages = messages_of(step)
+    facts.lines.extend(messages)
+    for text in messages:
+        facts.add_ports(found[1] for found in _PORT.finditer(text))
         if _SOURCE.search(text):
             facts.put("source_build", True, source)  # noqa: FBT003  # a fact like the others
     for download in downloads_of_step(step):
@@ -90,26 +108,36 @@ def _read_step(facts: _Facts, step: PlannedStep, read_text: ReadText) -> None:
     if isinstance(step.params, Mapping):
         if step.params.get("conda") and step.method in {"shell.run", "shell.start"}:
             facts.put("conda", True, source)  # noqa: FBT003  # a fact like the others
+        facts.lines.extend(_hints(step.params))
         env = step.params.get("env")
         if isinstance(env, Mapping):
-            for name, value in env.items():
-                if (
-                    re.fullmatch(r"(?:\w*_)?PORT", str(name))
-                    and str(value).isdecimal()
-                    and 0 < int(str(value)) <= PORTS
-                ):
-                    facts.ports[int(str(value))] = None
+            facts.add_ports(str(value) for name, value in env.items() if _PORT_NAME.fullmatch(str(name)))
     for command in commands_of(step):
         _read_command(facts, command, read_text)
 
 
+def _hints(params: Mapping[Any, Any]) -> Iterator[str]:
+    """Yield what tells of the page besides commands: names of variables, and the output that a step waits for."""
+    for given, key in ((params.get("env"), None), (params.get("on"), "event")):
+        if key is None and isinstance(given, Mapping):
+            yield from (str(name) for name in given)
+        elif key is not None and isinstance(given, (list, tuple)):
+            events = (each.get(key) for each in given if isinstance(each, Mapping))
+            yield from (event for event in events if isinstance(event, str))
+
+
 def _read_command(facts: _Facts, command: Command, read_text: ReadText) -> None:
-    source = command.where
-    facts.programs[program(command.argv)] = None
+    source, name = command.where, program(command.argv)
+    if _PROGRAM.fullmatch(name):  # not the `[` and `==` of a shell's conditions
+        facts.programs[name] = None
     facts.put("python", _python_of(command), source)
     clone = clone_of(command)
     if clone is not None:
         facts.clones[clone.url, clone.folder] = clone
+    ref = checkout_of(command)
+    for key, cloned in list(facts.clones.items()) if ref else ():
+        if cloned.folder == command.cwd:
+            facts.clones[key] = replace(cloned, ref=ref)
     for download in downloads_of(command):
         facts.downloads[download.kind, download.what] = download
         if download.kind == "conda":
@@ -122,7 +150,7 @@ def _read_command(facts: _Facts, command: Command, read_text: ReadText) -> None:
 
 
 def _read_install(facts: _Facts, install: PipInstall, read_text: ReadText) -> None:
-    source, command = install.command.where, install.command
+    command = install.command
     wanted = list(install.requirements)
     for file in install.files:
         path = _joined(command.cwd, file)
@@ -130,28 +158,20 @@ def _read_install(facts: _Facts, install: PipInstall, read_text: ReadText) -> No
         wanted.extend(requirements_in(read_text(path) or ""))
     for each in wanted:
         facts.packages[each.name] = each
-        if each.name == "torch":
-            facts.put(
-                "torch", (each.pinned or _torch_in(each.url) or each.version or "newest").partition("+")[0], source
-            )
-            facts.put("cuda", _cuda_in(f"{each.version} {each.url}"), source)
     named = " ".join(each.url or f"{each.name}{each.version}" for each in install.requirements)
     if named:
         facts.downloads["python", named] = Download("python", named, command.venv)
-    indexes = " ".join([install.index, *install.extra_indexes, install.backend])
-    if any(each.name in {"torch", "torchvision", "torchaudio"} for each in wanted):
-        cpu = "cpu" if re.search(r"(?:/whl/|^| )cpu\b", indexes) else ""
-        facts.put("cuda", _cuda_in(indexes) or cpu, source)
 
 
-def _torch_in(url: str) -> str:
-    found = re.search(r"torch-(\d+\.\d+\.\d+)", url)
-    return found[1] if found else ""
-
-
-def _cuda_in(text: str) -> str:
-    found = _CUDA.search(text)
-    return f"{found[1]}.{found[2]}" if found else ""
+def _read_torch(facts: _Facts, scripts: Sequence[ScriptPlan], read_text: ReadText) -> None:
+    """Take the torch that the first environment with one ends up with, after all installs that touch it."""
+    builds = []
+    with suppress(*TOO_DEEP):
+        builds = builds_of([step for script in scripts for step in script.steps], read_text=read_text)
+    for build in builds[:1]:
+        facts.put("torch", build.version or "newest", build.where)
+        if _TORCH_CUDA.fullmatch(build.cuda):
+            facts.put("cuda", build.cuda, build.where, again=True)
 
 
 def _python_of(command: Command) -> str:
@@ -179,7 +199,11 @@ def _joined(folder: str, path: str) -> str:
 
 def _needs(facts: _Facts, told: Sequence[str]) -> Needs:
     found = facts.found
-    models = dict.fromkeys(model for each in facts.downloads.values() if (model := models_of(each)))
+    models = dict.fromkeys(
+        model
+        for model in (*map(models_of, facts.downloads.values()), *map(models_of_clone, facts.clones.values()))
+        if model
+    )
     web_ui = web_ui_of(facts.lines, facts.packages, [clone.url for clone in facts.clones.values()], told)
     if web_ui:
         facts.sources.setdefault("web_ui", "commands")

@@ -40,6 +40,7 @@ _COMPILED: Final = {
     name: tuple(re.compile(pattern, re.IGNORECASE) for pattern in patterns) for name, patterns in _PATTERNS.items()
 }
 _SOFTENED: Final = re.compile(r"recommend|ideal|optimal|preferab|best|optional|faster|suggest", re.IGNORECASE)
+_NEXT: Final = re.compile(r"recommended\s+(?:requirements?|specs?)|recommended\s*:", re.IGNORECASE)  # another amount's
 _LIMITS: Final = {"vram": (1, 192), "ram": (1, 2048), "disk": (0.5, 4096)}
 _NVIDIA: Final = re.compile(
     r"(?:requires?|needs?|only(?: works| runs)?(?: on| with| for)?|must have)\s+(?:an?\s+)?(?:NVIDIA|CUDA)\b"
@@ -76,6 +77,7 @@ def _amounts(name: str, patterns: tuple[re.Pattern[str], ...], text: str) -> Ite
         for match in pattern.finditer(text):
             before = re.split(r"[.,;()/\n]", text[: match.start()])[-1]
             after = re.split(r"[.,;()/\n]", text[match.end() :])[0]
+            after = _NEXT.split(after)[0]
             if _SOFTENED.search(f"{before}{match[0]}{after[:NEAR]}"):
                 continue
             amount = float(match["amount"]) * (1000 if match["unit"].upper() == "TB" else 1)
