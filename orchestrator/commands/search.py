@@ -60,9 +60,8 @@ def search(
             ["APP", "AUTHOR", "CATEGORY", "ABOUT"],
         )
     else:
-        output.say(
-            "no app has all of these words; `pinoctl list` shows every app, `pinoctl up GIT-URL` needs no catalogue"
-        )
+        what = "has all of these words" if words else "is of this category, tag and author"
+        output.say(f"no app {what}; `pinoctl list` shows every app, `pinoctl up GIT-URL` needs no catalogue")
     return 0 if found else 1
 
 
