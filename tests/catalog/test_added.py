@@ -154,8 +154,12 @@ def test_a_name_of_ours_with_another_repository_is_told_apart(home, capfd):
 
 @pytest.mark.parametrize(
     ("address", "words"),
-    [("https://me:token@github.com/a/b", "password or token"), ("nonsense", "neither a catalogue nor a git URL"), ("./none.json", "")],
-)  # fmt: skip
+    [
+        ("https://me:token@github.com/a/b", "password or token"),
+        ("nonsense", "neither a catalogue nor a git URL"),
+        ("./none.json", ""),
+    ],
+)
 def test_addresses_that_are_no_good(home, capfd, address, words):
     status, _, err = run("catalog", "add", address, home=home, capfd=capfd)
     assert status == 2

@@ -73,7 +73,8 @@ def repository(folder: Path, files) -> str:
     return f"file://{folder}"
 
 
-INSTALL = '{"run": [{"method": "shell.run", "params": {"venv": "env", "message": "uv pip install torch==2.7.0 gradio --index-url https://download.pytorch.org/whl/cu128"}}]}'
+TORCH = "uv pip install torch==2.7.0 gradio --index-url https://download.pytorch.org/whl/cu128"
+INSTALL = json.dumps({"run": [{"method": "shell.run", "params": {"venv": "env", "message": TORCH}}]})
 START = '{"daemon": true, "run": [{"method": "shell.run", "params": {"message": "python app.py --port 7860"}}]}'
 
 

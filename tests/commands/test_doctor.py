@@ -41,7 +41,7 @@ def levels(checks):
         (machine(driver="390.1"), [("gpu", "ok"), ("driver", "problem")]),
         (HardwareProfile(gpu="nvidia", gpu_model="x", vram=1), [("gpu", "ok"), ("driver", "problem")]),
     ],
-)  # fmt: skip
+)
 def test_cards_and_drivers(profile, found):
     checks = list(gpu_checks(profile))
     assert levels(checks) == found
@@ -58,7 +58,7 @@ def test_a_driver_names_the_cuda_it_runs():
     [(50 << 30, 16 << 30, ["ok", "ok", "ok", "ok"]), (1 << 30, 1 << 30, ["warning", "ok", "warning", "ok"])],
 )
 def test_room(tmp_path, free, memory, found):
-    disks = (Disk("/", "ext4", free, 100 << 30), Disk("/tmp", "tmpfs", 1 << 30, 1 << 30))  # noqa: S108  # a name
+    disks = (Disk("/", "ext4", free, 100 << 30), Disk("/tmp", "tmpfs", 1 << 30, 1 << 30))  # a name
     checks = list(room_checks(Resources(Limits(memory, 2, "/sys/fs/cgroup/memory.max"), disks), Home(tmp_path)))
     assert [check.level for check in checks] == found
     assert "memory.max" in checks[2].text

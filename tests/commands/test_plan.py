@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -19,7 +18,7 @@ TORCH = """module.exports = {run: [
     message: "uv pip install torch==2.4.0 --index-url https://download.pytorch.org/whl/cpu"}},
 ]}"""
 FILES = {
-    "pinokio.js": """module.exports = {title: "Painter", description: "Requires 8GB VRAM", menu: async (kernel, info) => {
+    "pinokio.js": """module.exports = {title: "Painter", description: "Requires 8GB VRAM", menu: (kernel, info) => {
       if (!info.exists("app/env")) return [{default: true, text: "Install", href: "install.js"}]
       return [{default: true, text: "Start", href: "start.js"}]
     }}""",
@@ -109,8 +108,10 @@ def test_json_holds_everything(home, capfd):
     ]
     steps = found["scripts"][0]["steps"]
     assert [(step["script"], step["index"], step["executed"]) for step in steps][2:5] == [
-        ("install.js", 2, True), ("torch.js", 0, False), ("torch.js", 1, True),
-    ]  # fmt: skip
+        ("install.js", 2, True),
+        ("torch.js", 0, False),
+        ("torch.js", 1, True),
+    ]
     assert found["scripts"][1]["steps"][0]["params"]["env"] == {"API_KEY": "***"}
     assert found["questions"][0]["key"] == "size"
 
@@ -135,10 +136,8 @@ def test_a_folder_elsewhere_is_planned_as_if_it_were_in_the_home(home, tmp_path,
 
 def test_a_repository_is_fetched_into_a_temporary_folder(home, tmp_path, capfd):
     source = put(tmp_path / "painter")
-    run = {"cwd": source, "check": True, "capture_output": True}
-    subprocess.run(["git", "init", "-q"], **run)
-    subprocess.run(["git", "add", "-A"], **run)
-    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"], **run)
+    for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"]):
+        subprocess.run(["git", *command], cwd=source, check=True, capture_output=True)
     (found,) = planned(f"file://{source}", home=home, capfd=capfd)
     assert (found["app"], len(found["commit"])) == ("painter", 40)
     assert not home.exists()
@@ -205,7 +204,7 @@ def test_nothing_temporary_is_left(home, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", None)
     folder = put(tmp_path / "sub" / "painter")
     planned(folder, home=home, capfd=capfd)
-    assert [name for name in os.listdir(tmp_path) if name.startswith("pinoctl-plan")] == []
+    assert list(tmp_path.glob("pinoctl-plan*")) == []
 
 
 def test_a_profile_in_a_file_and_the_same_for_script_run(home, tmp_path, capfd):

@@ -7,7 +7,9 @@ import json
 MAKE = r"""module.exports = {run: [
   {method: "shell.run", params: {message: [
     "python3 -m venv --without-pip env",
-    "mkdir -p $(echo env/lib/python3*/site-packages)/torch && printf \"__version__ = '2.4.0+cu121'\\ncuda = '12.1'\\n\" > $(echo env/lib/python3*/site-packages)/torch/version.py",
+    "mkdir -p $(echo env/lib/python3*/site-packages)/torch",
+    "echo \"__version__ = '2.4.0+cu121'\" > $(echo env/lib/python3*/site-packages)/torch/version.py",
+    "echo \"cuda = '12.1'\" >> $(echo env/lib/python3*/site-packages)/torch/version.py",
   ]}},
   {method: "fs.write", params: {path: "installed.txt", text: "yes"}},
 ]}"""

@@ -24,14 +24,17 @@ def install(text: str):
     ("text", "commands"),
     [
         ("git clone x app", [["git", "clone", "x", "app"]]),
-        ("cd app && pip install -r 'my file.txt'; echo done", [["cd", "app"], ["pip", "install", "-r", "my file.txt"], ["echo", "done"]]),
+        (
+            "cd app && pip install -r 'my file.txt'; echo done",
+            [["cd", "app"], ["pip", "install", "-r", "my file.txt"], ["echo", "done"]],
+        ),
         ("a | b || c &", [["a"], ["b"], ["c"]]),
         ("python x > out.txt 2>&1", [["python", "x"]]),
         ('echo "unclosed', [["echo", '"unclosed']]),
         ("one\ntwo \\\n three", [["one"], ["two", "three"]]),
         ("", []),
     ],
-)  # fmt: skip
+)
 def test_splitting(text, commands):
     assert split(text) == commands
 
@@ -96,7 +99,7 @@ def test_no_text_raises(text):
         ("pip install https://x/y/torch-2.6.0%2Bcu128.nv-cp310-cp310-linux_x86_64.whl", ["torch"]),
         ("pip install 'a @ https://x/y.zip'", ["a"]),
     ],
-)  # fmt: skip
+)
 def test_installs_of_every_spelling(text, names):
     found = install(text)
     assert found is not None
@@ -112,7 +115,8 @@ def test_what_is_no_install(text):
 
 def test_options_of_an_install():
     found = install(
-        "uv pip install --pre torch --index-url https://a --extra-index-url=https://b --force-reinstall --no-deps --torch-backend=auto -r r.txt"
+        "uv pip install --pre torch --index-url https://a --extra-index-url=https://b "
+        "--force-reinstall --no-deps --torch-backend=auto -r r.txt"
     )
     assert found is not None
     assert (found.index, found.extra_indexes, found.backend, found.files) == (
@@ -142,6 +146,9 @@ def test_pins(text, pinned):
 
 
 def test_a_requirements_file():
-    text = "--extra-index-url https://x/whl/cu121\n# nothing\ntorch==2.1.0 ; sys_platform == 'linux'  # pinned\n-e .\n\ngradio\n"
+    text = (
+        "--extra-index-url https://x/whl/cu121\n# nothing\n"
+        "torch==2.1.0 ; sys_platform == 'linux'  # pinned\n-e .\n\ngradio\n"
+    )
     assert [(each.name, each.version) for each in requirements_in(text)] == [("torch", "==2.1.0"), ("gradio", "")]
     assert index_options(text) == ["https://x/whl/cu121"]

@@ -22,13 +22,19 @@ async def rows(dry: DryRun, path, payload=UNDEFINED):
 
 
 async def test_templates_conditions_and_facts(dry: DryRun, write: Write):
-    app = write({
-        "install.json": steps(
-            {"when": "{{gpu === 'amd'}}", "method": "shell.run", "params": {"message": "rocm"}},
-            {"when": "{{gpu === 'nvidia' && platform === 'linux'}}", "method": "shell.run", "params": {"message": "run {{vram}} {{gpu_target}} {{port}}"}},
-            {"method": "log", "params": {"text": "on {{which('nvcc')}} {{which('docker')}} {{os.platform()}}"}},
-        )
-    })  # fmt: skip
+    app = write(
+        {
+            "install.json": steps(
+                {"when": "{{gpu === 'amd'}}", "method": "shell.run", "params": {"message": "rocm"}},
+                {
+                    "when": "{{gpu === 'nvidia' && platform === 'linux'}}",
+                    "method": "shell.run",
+                    "params": {"message": "run {{vram}} {{gpu_target}} {{port}}"},
+                },
+                {"method": "log", "params": {"text": "on {{which('nvcc')}} {{which('docker')}} {{os.platform()}}"}},
+            )
+        }
+    )
     assert await rows(dry, app / "install.json") == [
         (0, False, "shell.run", {"message": "rocm"}),
         (1, True, "shell.run", {"message": "run 24 sm_89 42003"}),
@@ -43,14 +49,17 @@ async def test_a_skipped_step_keeps_its_condition_as_it_was_written(dry: DryRun,
 
 
 async def test_commands_are_not_run_and_answer_with_an_address_where_one_is_waited_for(dry: DryRun, write: Write):
-    app = write({
-        "start.js": """module.exports = {daemon: true, run: [
+    app = write(
+        {
+            "start.js": """module.exports = {daemon: true, run: [
           {method: "shell.run", params: {message: "touch ran; echo hi", path: "sub"}},
           {method: "local.set", params: {first: "got {{input.stdout}}"}},
-          {method: "shell.run", params: {message: "python app.py", on: [{event: "/http:\\\\/\\\\/[0-9.:]+/", done: true}]}},
+          {method: "shell.run", params: {message: "python app.py",
+            on: [{event: "/http:\\\\/\\\\/[0-9.:]+/", done: true}]}},
           {method: "local.set", params: {url: "{{input.event[0]}}"}},
         ]}"""
-    })  # fmt: skip
+        }
+    )
     plan = await dry.plan(app / "start.js")
     assert plan.daemon
     assert plan.local["url"] == "http://127.0.0.1:7860"
@@ -61,8 +70,20 @@ async def test_commands_are_not_run_and_answer_with_an_address_where_one_is_wait
 @pytest.mark.parametrize(
     ("request_", "given"),
     [
-        ({"method": "input", "params": {"form": [{"key": "a", "default": "x"}, {"key": "b", "items": [{"text": "One", "value": "1"}]}, {"key": "c", "type": "checkbox"}, {"key": "d"}]}},
-         {"a": "x", "b": "1", "c": False, "d": ""}),
+        (
+            {
+                "method": "input",
+                "params": {
+                    "form": [
+                        {"key": "a", "default": "x"},
+                        {"key": "b", "items": [{"text": "One", "value": "1"}]},
+                        {"key": "c", "type": "checkbox"},
+                        {"key": "d"},
+                    ]
+                },
+            },
+            {"a": "x", "b": "1", "c": False, "d": ""},
+        ),
         ({"method": "input", "params": {"title": "done"}}, {}),
         ({"method": "filepicker.open", "params": {}}, {"paths": []}),
         ({"method": "net", "params": {"url": "http://127.0.0.1:9/"}}, {}),
@@ -70,7 +91,13 @@ async def test_commands_are_not_run_and_answer_with_an_address_where_one_is_wait
         ({"method": "modal", "params": {}}, {}),
         ({"method": "fs.read", "params": {"path": "secret"}}, ""),
         ({"method": "shell.start", "params": {"id": "one"}}, "one"),
-        ({"method": "shell.enter", "params": {"id": "one", "message": "x", "on": [{"event": None, "return": "{{event.matches[0][0]}}"}]}}, "http://127.0.0.1:7860"),
+        (
+            {
+                "method": "shell.enter",
+                "params": {"id": "one", "message": "x", "on": [{"event": None, "return": "{{event.matches[0][0]}}"}]},
+            },
+            "http://127.0.0.1:7860",
+        ),
         ({"method": "script.return", "params": {"k": 1}}, {"k": 1}),
         ({"method": "fs.write", "params": {"path": "made", "text": "x"}}, UNDEFINED),
         ({"method": "fs.download", "params": {"uri": "http://127.0.0.1:9/x", "dir": "."}}, UNDEFINED),
@@ -79,7 +106,7 @@ async def test_commands_are_not_run_and_answer_with_an_address_where_one_is_wait
         ({"method": "script.start", "params": {"uri": "../other/install.json"}}, UNDEFINED),
         ({"method": "kernel.system.graphics", "params": {}}, UNDEFINED),
     ],
-)  # fmt: skip
+)
 async def test_fixed_answers(dry: DryRun, write: Write, request_, given):
     write({"install.json": steps({"method": "fs.write", "params": {"path": "made", "text": "x"}})}, app="other")
     app = write({"a.json": steps(request_)})
@@ -98,45 +125,54 @@ async def test_shells_give_the_record_of_a_dry_command(dry: DryRun, write: Write
 
 
 async def test_json_is_really_read_and_never_written(dry: DryRun, write: Write):
-    app = write({
-        "config.json": {"a": {"b": 7}},
-        "a.json": steps(
-            {"method": "json.set", "params": {"config.json": {"a.b": 8}}},
-            {"method": "self.set", "params": {"config.json": {"a.b": 8}}},
-            {"method": "json.get", "params": {"value": "config.json"}},
-        ),
-    })  # fmt: skip
+    app = write(
+        {
+            "config.json": {"a": {"b": 7}},
+            "a.json": steps(
+                {"method": "json.set", "params": {"config.json": {"a.b": 8}}},
+                {"method": "self.set", "params": {"config.json": {"a.b": 8}}},
+                {"method": "json.get", "params": {"value": "config.json"}},
+            ),
+        }
+    )
     plan = await dry.plan(app / "a.json")
     assert plan.local == {"value": {"a": {"b": 7}}}
     assert '"b": 7' in (app / "config.json").read_text()
 
 
 async def test_a_script_of_the_same_app_is_planned_in_place(dry: DryRun, write: Write):
-    app = write({
-        "install.json": steps(
-            {"method": "script.start", "params": {"uri": "torch.js", "params": {"venv": "env"}}},
-            {"method": "log", "params": {"text": "{{input}}"}},
-        ),
-        "torch.js": """module.exports = {run: [
+    app = write(
+        {
+            "install.json": steps(
+                {"method": "script.start", "params": {"uri": "torch.js", "params": {"venv": "env"}}},
+                {"method": "log", "params": {"text": "{{input}}"}},
+            ),
+            "torch.js": """module.exports = {run: [
           {when: "{{platform === 'win32'}}", method: "shell.run", params: {message: "windows"}},
           {method: "script.return", params: "{{args.venv}}"}]}""",
-    })  # fmt: skip
+        }
+    )
     plan = await dry.plan(app / "install.json")
     assert [(row["script"], row["index"], row["executed"]) for row in plan.trace] == [
-        ("install.json", 0, True), ("torch.js", 0, False), ("torch.js", 1, True), ("install.json", 1, True),
-    ]  # fmt: skip
+        ("install.json", 0, True),
+        ("torch.js", 0, False),
+        ("torch.js", 1, True),
+        ("install.json", 1, True),
+    ]
     assert plan.trace[-1]["params"] == {"text": "env"}
 
 
 async def test_inline_functions_and_uri_modules_are_not_called(dry: DryRun, write: Write):
-    app = write({
-        "a.js": """const fs = require('fs')
+    app = write(
+        {
+            "a.js": """const fs = require('fs')
         module.exports = {run: [
           {method: async (req) => { globalThis.called = true; return 1 }},
           {uri: "./module.js", method: "make", params: {x: "{{typeof globalThis.called}}"}},
         ]}""",
-        "module.js": "module.exports = class { make () { throw new Error('called') } }",
-    })  # fmt: skip
+            "module.js": "module.exports = class { make () { throw new Error('called') } }",
+        }
+    )
     plan = await dry.plan(app / "a.js")
     assert [step.method for step in plan.steps] == ["function", "make"]
     assert (plan.status, plan.result) == ("end", UNDEFINED)
@@ -169,23 +205,31 @@ async def test_params_that_are_absent_are_undefined_in_the_trace(dry: DryRun, wr
 
 
 async def test_legacy_set_changes_own_variables_but_no_file(dry: DryRun, write: Write):
-    app = write({
-        "config.json": {"a": 1},
-        "a.json": steps(
-            {"method": "set", "params": {"local": {"count": 3}, "json": {"config.json": {"a": 2}}}},
-            {"method": "log", "params": {"text": "{{local.count}}"}},
-        ),
-    })  # fmt: skip
+    app = write(
+        {
+            "config.json": {"a": 1},
+            "a.json": steps(
+                {"method": "set", "params": {"local": {"count": 3}, "json": {"config.json": {"a": 2}}}},
+                {"method": "log", "params": {"text": "{{local.count}}"}},
+            ),
+        }
+    )
     plan = await dry.plan(app / "a.json")
     assert plan.trace[1]["params"] == {"text": 3}
     assert "2" not in (app / "config.json").read_text()
 
 
 async def test_one_plan_leaves_nothing_for_the_next(dry: DryRun, write: Write):
-    app = write({
-        "a.json": steps({"method": "global.set", "params": {"seen": "yes"}}, {"method": "log", "params": {"text": "{{global.seen}}"}}),
-        "b.js": """module.exports = {run: (kernel, info) => [{method: "log", params: {text: String(info.ready("a.json")) + String(info.running("a.json"))}}]}""",
-    })  # fmt: skip
+    app = write(
+        {
+            "a.json": steps(
+                {"method": "global.set", "params": {"seen": "yes"}},
+                {"method": "log", "params": {"text": "{{global.seen}}"}},
+            ),
+            "b.js": """module.exports = {run: (kernel, info) => [{method: "log", params: {
+              text: String(info.ready("a.json")) + String(info.running("a.json"))}}]}""",
+        }
+    )
     before = (await dry.plan(app / "b.js")).trace
     first = await dry.plan(app / "a.json")
     again = await dry.plan(app / "a.json")
@@ -194,10 +238,13 @@ async def test_one_plan_leaves_nothing_for_the_next(dry: DryRun, write: Write):
 
 
 async def test_on_stop_is_not_run(dry: DryRun, write: Write):
-    app = write({
-        "a.js": """module.exports = {daemon: true, on: {stop: {method: "fs.write", params: {path: "stopped", text: "x"}}},
+    app = write(
+        {
+            "a.js": """module.exports = {daemon: true,
+          on: {stop: {method: "fs.write", params: {path: "stopped", text: "x"}}},
           run: [{method: "log", params: {text: "x"}}]}"""
-    })  # fmt: skip
+        }
+    )
     await dry.plan(app / "a.js")
     assert not (app / "stopped").exists()
 
@@ -235,12 +282,14 @@ async def test_variables_that_a_script_requires(dry: DryRun, write: Write):
 async def test_the_kernel_gives_fixed_ports_and_runs_nothing(dry: DryRun, write: Write):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        app = write({
-            "a.js": """module.exports = {run: async (kernel) => [{method: "log", params: {
-              port: await kernel.port(), free: await kernel.port(%d), ports: await kernel.ports(3),
-              shell: await kernel.shell.run({message: "touch ran"}), exec: typeof await kernel.exec({message: "touch ran"})}}]}"""
-            % taken.getsockname()[1]
-        })  # fmt: skip
+        app = write(
+            {
+                "a.js": """module.exports = {run: async (kernel) => [{method: "log", params: {
+              port: await kernel.port(), free: await kernel.port(PORT), ports: await kernel.ports(3),
+              shell: await kernel.shell.run({message: "touch ran"}),
+              exec: typeof await kernel.exec({message: "touch ran"})}}]}""".replace("PORT", str(taken.getsockname()[1]))
+            }
+        )
         plan = await dry.plan(app / "a.js")
     assert plan.status == "load-error" or not (app / "ran").exists()
     assert not (app / "ran").exists()

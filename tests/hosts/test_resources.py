@@ -49,15 +49,20 @@ def test_disks_of_this_machine(tmp_path):
 @pytest.mark.parametrize(
     ("free", "installed", "needed", "enough"),
     [
-        (NEW, False, None, True), (NEW - 1, False, None, False), (NEW, False, 8 * 10**9, False), (9 * 10**9, False, 8 * 10**9, True),
-        (INSTALLED, True, 8 * 10**9, True), (INSTALLED - 1, True, None, False), (None, False, 8 * 10**9, True),
+        (NEW, False, None, True),
+        (NEW - 1, False, None, False),
+        (NEW, False, 8 * 10**9, False),
+        (9 * 10**9, False, 8 * 10**9, True),
+        (INSTALLED, True, 8 * 10**9, True),
+        (INSTALLED - 1, True, None, False),
+        (None, False, 8 * 10**9, True),
     ],
-)  # fmt: skip
+)
 def test_room(free, installed, needed, enough):
     if enough:
         check_room(Path("/home"), free, app="app", installed=installed, needed=needed)
         return
-    with pytest.raises(PinoctlError, match="there is not enough disk to (install|start) `app`") as caught:
+    with pytest.raises(PinoctlError, match=r"there is not enough disk to (install|start) `app`") as caught:
         check_room(Path("/home"), free, app="app", installed=installed, needed=needed)
     assert "--home" in (caught.value.hint or "")
 

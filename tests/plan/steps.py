@@ -38,8 +38,15 @@ def machine(
     card: str = "rtx 4090", target: str = "sm_89", driver: str = "570.133.20", vram: int = 24
 ) -> HardwareProfile:
     model = f"nvidia geforce {card}"
-    return HardwareProfile(gpu="nvidia", gpus=(Gpu("nvidia corporation", model, driver),), gpu_model=model, gpu_driver=driver,
-                           gpu_target=target, vram=vram, ram=64)  # fmt: skip
+    return HardwareProfile(
+        gpu="nvidia",
+        gpus=(Gpu("nvidia corporation", model, driver),),
+        gpu_model=model,
+        gpu_driver=driver,
+        gpu_target=target,
+        vram=vram,
+        ram=64,
+    )
 
 
 NO_GPU = HardwareProfile(ram=16)

@@ -17,31 +17,48 @@ FACTS = machine().to_json()
 
 
 def test_questions_of_forms_variables_and_pickers():
-    found = questions_of([
-        script(
-            step("input", {"form": [{"key": "size", "items": ["small", "large"]}, {"key": "HF_TOKEN", "required": True}, {"key": "size"}]}),
-            step("filepicker.open", {"title": "Choose"}),
-            step("input", {"form": "nonsense"}),
-            step("input", {"form": [{"key": "never"}]}, executed=False),
-            env=({"key": "API_KEY", "title": "Key"},),
-        )
-    ])  # fmt: skip
+    found = questions_of(
+        [
+            script(
+                step(
+                    "input",
+                    {
+                        "form": [
+                            {"key": "size", "items": ["small", "large"]},
+                            {"key": "HF_TOKEN", "required": True},
+                            {"key": "size"},
+                        ]
+                    },
+                ),
+                step("filepicker.open", {"title": "Choose"}),
+                step("input", {"form": "nonsense"}),
+                step("input", {"form": [{"key": "never"}]}, executed=False),
+                env=({"key": "API_KEY", "title": "Key"},),
+            )
+        ]
+    )
     assert [(each.key, each.required, each.secret, each.default) for each in found] == [
-        ("API_KEY", True, True, None), ("size", False, False, "small"), ("HF_TOKEN", True, True, None), ("paths", False, False, ""),
-    ]  # fmt: skip
+        ("API_KEY", True, True, None),
+        ("size", False, False, "small"),
+        ("HF_TOKEN", True, True, None),
+        ("paths", False, False, ""),
+    ]
 
 
 @pytest.mark.parametrize(
     ("when", "phrase"),
     [
         ("{{gpu === 'amd'}}", "`gpu === 'amd'` does not hold: gpu is nvidia"),
-        ("{{platform === 'win32' && vram > 30}}", "`platform === 'win32' && vram > 30` does not hold: platform is linux, vram is 24"),
+        (
+            "{{platform === 'win32' && vram > 30}}",
+            "`platform === 'win32' && vram > 30` does not hold: platform is linux, vram is 24",
+        ),
         ("{{exists('app/env')}}", "`exists('app/env')` does not hold: as it is on disk now: exists('app/env')"),
         ("{{args.x}}", "`args.x` does not hold"),
         (None, "its condition does not hold"),
         ("{{'gpu is ' + local.a}}", "`'gpu is ' + local.a` does not hold"),
     ],
-)  # fmt: skip
+)
 def test_reasons(when, phrase):
     assert why_skipped(when, FACTS) == phrase
 
@@ -81,7 +98,7 @@ def test_an_app_with_nothing_against_it_runs():
         ({"questions": [Question("a.js", "KEY", required=True)]}, "needs", ("needs", "answer")),
         ({"torch": [Finding("warning", "torch", "wrong build")]}, "runs here", ("warning", "torch")),
     ],
-)  # fmt: skip
+)
 def test_one_thing_against_it(given_, state, finding):
     found = verdict(**given_)
     assert (found.state, codes(found)) == (state, [finding])
@@ -102,10 +119,10 @@ def test_enough_is_enough():
         (script(shell("x", executed=False), shell("y", executed=False)), ("cannot", "platform")),
         (script(step("script.start", {"uri": "gone.js"})), ("warning", "file")),
         (script(shell("python app.py --listen")), ("warning", "open")),
-        (script(shell("python app.py", env={"GRADIO_SERVER_NAME": "0.0.0.0"})), ("warning", "open")),  # noqa: S104  # what a launcher writes
+        (script(shell("python app.py", env={"GRADIO_SERVER_NAME": "0.0.0.0"})), ("warning", "open")),
         (script(shell("python app.py --share")), ("warning", "open")),
     ],
-)  # fmt: skip
+)
 def test_what_scripts_tell(one, finding):
     assert codes(verdict(one)) == [finding]
 

@@ -34,9 +34,16 @@ def builds(*messages, read_text=lambda _: None, **params):
         ([f"pip install torch==2.7.0 --index-url {WHL}/cu128", "pip install torch==2.7.0"], "2.7.0", "12.8"),
         # what pins another version, forces or upgrades does not
         ([f"pip install torch==2.7.0 --index-url {WHL}/cu128", "pip install torch==2.6.0"], "2.6.0", "12.4"),
-        ([f"pip install torch==2.7.0 --index-url {WHL}/cu128", f"pip install torch --index-url {WHL}/cpu --force-reinstall"], "", "cpu"),
+        (
+            [
+                f"pip install torch==2.7.0 --index-url {WHL}/cu128",
+                f"pip install torch --index-url {WHL}/cpu --force-reinstall",
+            ],
+            "",
+            "cpu",
+        ),
     ],
-)  # fmt: skip
+)
 def test_where_commands_end(messages, version, cuda):
     (found,) = builds(*messages)
     assert (found.version, cuda_of(found), found.environment) == (version, cuda, f"{APP}/env")
@@ -50,8 +57,9 @@ def test_environments_are_kept_apart_and_skipped_steps_do_not_count():
         shell("pip install gradio", venv="three"),
     ]
     assert [(each.environment.rpartition("/")[2], each.cuda, each.where) for each in builds_of(steps)] == [
-        ("one", "cpu", "install.js#0"), ("two", "12.8", "install.js#1"),
-    ]  # fmt: skip
+        ("one", "cpu", "install.js#0"),
+        ("two", "12.8", "install.js#1"),
+    ]
 
 
 def test_a_requirements_file_with_its_own_index():
@@ -68,8 +76,21 @@ def advice(*messages, profile=None, **params):
     ("messages", "profile", "words", "remedy"),
     [
         ([f"pip install torch==2.7.0 --index-url {WHL}/cpu"], machine(), "CPU build", "cu128"),
-        ([f"pip install torch==2.7.0 --index-url {WHL}/cu128", f"pip install torch==2.7.0 --index-url {WHL}/cpu --force-reinstall"], machine(), "replaces the build for CUDA 12.8", "cu128"),
-        ([f"pip install torch==2.4.0 --index-url {WHL}/cu121"], machine("rtx 5090", "sm_120"), "no code for", "torch 2.7"),
+        (
+            [
+                f"pip install torch==2.7.0 --index-url {WHL}/cu128",
+                f"pip install torch==2.7.0 --index-url {WHL}/cpu --force-reinstall",
+            ],
+            machine(),
+            "replaces the build for CUDA 12.8",
+            "cu128",
+        ),
+        (
+            [f"pip install torch==2.4.0 --index-url {WHL}/cu121"],
+            machine("rtx 5090", "sm_120"),
+            "no code for",
+            "torch 2.7",
+        ),
         ([f"pip install torch==2.9.0 --index-url {WHL}/cu130"], machine(driver="550.54"), "needs driver 580", "cu128"),
         (["pip install torch"], machine(driver="550.54"), "PyPI's choice", "cu12"),
         ([f"pip install torch==2.7.0 --index-url {WHL}/cu128"], machine("v100", "sm_70"), "no code for", "cu126"),
@@ -77,7 +98,7 @@ def advice(*messages, profile=None, **params):
         ([f"pip install torch==2.4.0 --index-url {WHL}/rocm6.0"], machine(), "ROCm", "cu12"),
         ([f"pip install torch==2.4.0 --index-url {WHL}/cu121"], HardwareProfile(gpu="amd"), "AMD", "ROCm"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong(messages, profile, words, remedy):
     (found,) = advice(*messages, profile=profile)
     assert found.level == "problem"
@@ -96,7 +117,7 @@ def test_what_is_wrong(messages, profile, words, remedy):
         (["pip install gradio"], machine()),
         (["pip install torch==99.0"], machine()),
     ],
-)  # fmt: skip
+)
 def test_what_is_well(messages, profile):
     assert advice(*messages, profile=profile) == []
 

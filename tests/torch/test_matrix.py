@@ -32,11 +32,19 @@ def test_releases_are_in_order_and_known_once():
 @pytest.mark.parametrize(
     ("torch", "cuda", "capability", "so"),
     [
-        ("2.6", "12.4", 120, False), ("2.7", "12.8", 120, True), ("2.7", "12.6", 120, False),
-        ("2.7", "12.8", 70, False), ("2.8", "12.8", 70, True), ("2.11", "12.8", 70, False), ("2.9", "13.0", 70, False),
-        ("2.4", "12.1", 89, True), ("1.13", "11.7", 89, True), ("1.13", "11.7", 90, False), ("2.0", "11.8", 90, True),
+        ("2.6", "12.4", 120, False),
+        ("2.7", "12.8", 120, True),
+        ("2.7", "12.6", 120, False),
+        ("2.7", "12.8", 70, False),
+        ("2.8", "12.8", 70, True),
+        ("2.11", "12.8", 70, False),
+        ("2.9", "13.0", 70, False),
+        ("2.4", "12.1", 89, True),
+        ("1.13", "11.7", 89, True),
+        ("1.13", "11.7", 90, False),
+        ("2.0", "11.8", 90, True),
     ],
-)  # fmt: skip
+)
 def test_which_cards_a_build_has_code_for(torch, cuda, capability, so):
     release = matrix().release(f"{torch}.0")
     assert release is not None
@@ -45,9 +53,17 @@ def test_which_cards_a_build_has_code_for(torch, cuda, capability, so):
 
 @pytest.mark.parametrize(
     ("driver", "cuda", "so"),
-    [("570.133.20", "12.8", True), ("535.104.05", "12.8", True), ("470.57", "12.1", False), ("570.133.20", "13.0", False),
-     ("580.65.06", "13.0", True), ("450.80.02", "11.8", True), (None, "12.8", None), ("570", "99.0", None)],
-)  # fmt: skip
+    [
+        ("570.133.20", "12.8", True),
+        ("535.104.05", "12.8", True),
+        ("470.57", "12.1", False),
+        ("570.133.20", "13.0", False),
+        ("580.65.06", "13.0", True),
+        ("450.80.02", "11.8", True),
+        (None, "12.8", None),
+        ("570", "99.0", None),
+    ],
+)
 def test_which_drivers_run_a_cuda(driver, cuda, so):
     assert matrix().driver_runs(driver, cuda) is so
 

@@ -13,7 +13,12 @@ from orchestrator.torch.environments import environments_of
 from orchestrator.torch.probe import ask_torch, judge, probe
 from tests.plan.steps import NO_GPU, machine
 
-VERSION = "from typing import Optional\n__version__ = '{version}'\ndebug = False\ncuda: Optional[str] = {cuda!r}\nhip: Optional[str] = None\n"
+VERSION = """from typing import Optional
+__version__ = '{version}'
+debug = False
+cuda: Optional[str] = {cuda!r}
+hip: Optional[str] = None
+"""
 INIT = """
 import os, time, warnings
 class cuda:
@@ -35,8 +40,19 @@ def zeros(*_, **__): return _Tensor()
 """
 
 
-def environment(app: Path, name="env", *, version="2.7.0+cu128", cuda="12.8", available=True, architectures=("sm_80", "sm_86"),
-                capability=(8, 9), warning="", fails="", more="") -> Path:  # fmt: skip
+def environment(
+    app: Path,
+    name="env",
+    *,
+    version="2.7.0+cu128",
+    cuda="12.8",
+    available=True,
+    architectures=("sm_80", "sm_86"),
+    capability=(8, 9),
+    warning="",
+    fails="",
+    more="",
+) -> Path:
     folder = app / name
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (packages,) = folder.glob("lib/python3*/site-packages")
@@ -81,14 +97,17 @@ def test_a_build_that_works_says_nothing(tmp_path):
     ("torch", "words"),
     [
         ({"version": "2.7.0+cpu", "cuda": None, "available": False}, "CPU build"),
-        ({"available": False, "warning": "CUDA initialization: The NVIDIA driver on your system is too old"}, "driver on your system is too old"),
+        (
+            {"available": False, "warning": "CUDA initialization: The NVIDIA driver on your system is too old"},
+            "driver on your system is too old",
+        ),
         ({"available": False}, "does not see the nvidia geforce rtx 4090"),
         ({"capability": (12, 0)}, "no code for compute capability 12.0"),
         ({"fails": "CUDA error: no kernel image is available"}, "no kernel image"),
         ({"more": "raise ImportError('libcudnn.so.9: cannot open shared object file')"}, "libcudnn"),
         ({"more": "os._exit(3)"}, "status 3"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said(tmp_path, torch, words):
     environment(tmp_path, **torch)
     (found,) = probe(tmp_path, machine(), ENV)
@@ -114,7 +133,8 @@ def test_one_that_hangs_is_ended_with_all_it_started(tmp_path):
     marker = tmp_path / "child"
     environment(
         tmp_path,
-        more=f"import subprocess; p = subprocess.Popen(['sleep', '600']); open({str(marker)!r}, 'w').write(str(p.pid)); time.sleep(600)",
+        more=f"import subprocess; child = subprocess.Popen(['sleep', '600'])\n"
+        f"open({str(marker)!r}, 'w').write(str(child.pid)); time.sleep(600)",
     )
     (found,) = environments_of(tmp_path)
     answer = ask_torch(found, ENV, seconds=3)

@@ -27,7 +27,7 @@ def needs(*steps, **more):
         ("git lfs clone https://huggingface.co/a/b", Clone("https://huggingface.co/a/b", None, f"{APP}/b")),
         ("git -c http.x=1 clone https://me:secret@github.com/a/b", None),
     ],
-)  # fmt: skip
+)
 def test_clones(message, clone):
     (found,) = needs(shell(message)).clones
     if clone is None:
@@ -44,16 +44,22 @@ def test_what_is_no_clone(message):
 @pytest.mark.parametrize(
     ("planned", "download"),
     [
-        (shell("wget https://x/y/model.safetensors -O models/m.safetensors"), Download("file", "https://x/y/model.safetensors", f"{APP}/models/m.safetensors")),
+        (
+            shell("wget https://x/y/model.safetensors -O models/m.safetensors"),
+            Download("file", "https://x/y/model.safetensors", f"{APP}/models/m.safetensors"),
+        ),
         (shell("hf download a/b --local-dir models", path="app"), Download("huggingface", "a/b", f"{APP}/app/models")),
         (shell("ollama pull qwen2.5:7b"), Download("ollama", "qwen2.5:7b")),
         (shell("npm install", path="app"), Download("npm", "package.json", f"{APP}/app")),
         (shell("sudo apt-get install -y ffmpeg"), Download("apt", "ffmpeg")),
         (shell("conda install -y -c conda-forge ffmpeg"), Download("conda", "ffmpeg")),
         (shell("pip install -r requirements.txt", venv="env"), Download("python", "-r requirements.txt", f"{APP}/env")),
-        (step("fs.download", {"uri": "https://x/a.ckpt", "dir": "models"}), Download("file", "https://x/a.ckpt", f"{APP}/models")),
+        (
+            step("fs.download", {"uri": "https://x/a.ckpt", "dir": "models"}),
+            Download("file", "https://x/a.ckpt", f"{APP}/models"),
+        ),
     ],
-)  # fmt: skip
+)
 def test_downloads(planned, download):
     assert download in needs(planned).downloads
 
@@ -78,7 +84,7 @@ def test_models_and_ports_and_page():
         ("pip install torch", "newest", None),
         ("pip install gradio", None, None),
     ],
-)  # fmt: skip
+)
 def test_torch(message, torch, cuda):
     found = needs(shell(message))
     assert (found.torch, found.cuda) == (torch, cuda)
@@ -106,8 +112,13 @@ def test_python_conda_and_source_builds():
 
 @pytest.mark.parametrize(
     ("messages", "estimate"),
-    [(["git pull"], None), (["pip install gradio"], 1.0), (["pip install torch --index-url https://x/whl/cpu"], 2.2), (["pip install torch"], 7.5)],
-)  # fmt: skip
+    [
+        (["git pull"], None),
+        (["pip install gradio"], 1.0),
+        (["pip install torch --index-url https://x/whl/cpu"], 2.2),
+        (["pip install torch"], 7.5),
+    ],
+)
 def test_the_disk_estimate(messages, estimate):
     found = needs(shell(*messages)).disk_estimate
     assert found == (None if estimate is None else pytest.approx(estimate))
@@ -129,7 +140,7 @@ def test_the_disk_estimate(messages, estimate):
         ("a 7B model of 14 GB", {}),
         ("", {}),
     ],
-)  # fmt: skip
+)
 def test_what_texts_require(text, found):
     assert amounts([text]) == found
 
@@ -150,8 +161,14 @@ def test_what_texts_say_of_the_card(text, so):
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("Windows only", ("win32",)), ("[MAC ONLY] MLX", ("darwin",)), ("Runs on Windows and Linux", ()), ("only for Apple Silicon", ("darwin",)), ("x" * 500 + " (Only for Windows) install pywin32", ())],
-)  # fmt: skip
+    [
+        ("Windows only", ("win32",)),
+        ("[MAC ONLY] MLX", ("darwin",)),
+        ("Runs on Windows and Linux", ()),
+        ("only for Apple Silicon", ("darwin",)),
+        ("x" * 500 + " (Only for Windows) install pywin32", ()),
+    ],
+)
 def test_what_texts_say_of_the_platform(text, found):
     assert platforms(text) == found
 
