@@ -7,10 +7,11 @@ no good are left out and counted, so that one bad entry or one that vanished tak
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,6 +68,20 @@ def read_added(home: Home, *, strict: bool = False) -> Added:
                 hint="mend the file, or delete it and add your catalogues again",
             ) from error
         return Added()
+
+
+@contextlib.contextmanager
+def changing(home: Home) -> Iterator[Added]:
+    """Read what was added, and store what becomes of it unless the block raises; other commands wait meanwhile."""
+    home.root.mkdir(parents=True, exist_ok=True)
+    folder = os.open(home.root, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # held by the folder, so that no lock file stays
+        found = read_added(home, strict=True)
+        yield found
+        write_added(home, found)
+    finally:
+        os.close(folder)
 
 
 def write_added(home: Home, added: Added) -> None:

@@ -45,10 +45,13 @@ def shipped() -> tuple[App, ...]:
 
 
 def apps(home: Home | None = None) -> tuple[App, ...]:
-    """Return our catalogue, and behind it the apps that the user of a home added."""
+    """Return our catalogue, and behind it the apps that the user of a home added and that are not in ours."""
     if home is None:
         return shipped()
-    return (*shipped(), *(App(**row) for row in read_added(home).rows()))
+    ours = shipped()
+    have = {(app.key, plain_repo(app.repo)) for app in ours}
+    rows = read_added(home).rows()
+    return (*ours, *(App(**row) for row in rows if (row["key"], plain_repo(row["repo"])) not in have))
 
 
 def find(name: str, catalog: tuple[App, ...] | None = None) -> list[App]:

@@ -13,9 +13,9 @@ from orchestrator.commands.options import home_of, home_option, json_option
 from orchestrator.engine.errors import BadInputError, PinoctlError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from orchestrator.catalog.added import Added
+    from orchestrator.catalog.catalog import App
     from orchestrator.catalog.planned import Planned
     from orchestrator.engine.home import Home
 
@@ -41,33 +41,23 @@ def add(*, address: str, name: str | None, home: Path | None, as_json: bool) -> 
     from orchestrator.catalog.catalog import apps  # noqa: PLC0415
 
     where = home_of(home)
-    found = own.read_added(where, strict=True)
-    known = apps(where)
-    if _is_catalogue(address):
-        source = address if "://" in address else str(Path(address).expanduser().resolve())
-        if name is not None:
-            raise BadInputError("`--name` is for a single app", hint="leave it out for a catalogue")
-        rows, problems = own.parse(own.decode(_read(address), address))
-        if not rows:
-            raise BadInputError(
-                f"`{address}` has no app that can be used" + (f": {problems[0]}" if problems else ""),
-                hint="each needs a `name` and a git URL as `repo`",
-            )
-        gone = {row["name"] for row in found.catalogues.get(source, [])} - {row["name"] for row in rows}
-        found.catalogues[source] = rows
-        for problem in [*problems, *(f"`{each}` is no longer in it" for each in sorted(gone))]:
-            output.say(f"warning: {output.clean(problem)}", style="yellow")
-    else:
-        source, rows = "", [_single(address, name, found)]
-    others = [app for app in known if app.source != (source or own.BY_HAND)]
-    for whose, of_theirs in (("pinoctl's", [app for app in others if not app.source]),
-                             ("another", [app for app in others if app.source])):  # fmt: skip
-        for clash in own.clashes(rows, ((name, app.repo) for app in of_theirs for name in {app.name, app.key})):
-            output.say(
-                f"warning: `{clash}` is in {whose} catalogue with another repository; give `author/{clash}`",
-                style="yellow",
-            )
-    own.write_added(where, found)
+    whole = _is_catalogue(address)
+    source, rows, problems = _catalogue(address, name) if whole else ("", [_single(address, name)], [])
+    with own.changing(where) as found:
+        known = apps(where)
+        before = {row["key"]: row for row in found.catalogues.get(source, [])}
+        if whole:
+            found.catalogues[source] = rows
+            left = {row["key"] for row in rows}
+            problems += [
+                f"`{row['name']}` is no longer in it" for key, row in sorted(before.items()) if key not in left
+            ]
+        else:
+            found.catalogues[""] = list({**before, rows[0]["key"]: rows[0]}.values())
+            old = before.get(rows[0]["key"], rows[0])["repo"]
+            problems += [f"`{rows[0]['name']}` was `{old}` before"] if old != rows[0]["repo"] else []
+    for problem in [*problems, *_clashes(rows, known, source or own.BY_HAND)]:
+        output.say(f"warning: {output.clean(problem)}", style="yellow")
     if as_json:
         output.as_json({"source": source or None, "apps": [row["name"] for row in rows]})
     else:
@@ -77,6 +67,38 @@ def add(*, address: str, name: str | None, home: Path | None, as_json: bool) -> 
     return 0
 
 
+def _catalogue(address: str, name: str | None) -> tuple[str, list[dict[str, Any]], list[str]]:
+    """Return what a catalogue is remembered by, its rows, and what is wrong with the others."""
+    from orchestrator.catalog.added import decode, parse  # noqa: PLC0415
+    from orchestrator.launcher.target import hide_secrets  # noqa: PLC0415
+
+    if name is not None:
+        raise BadInputError("`--name` is for a single app", hint="leave it out for a catalogue")
+    source = hide_secrets(address) if "://" in address else str(Path(address).expanduser().resolve())
+    rows, problems = parse(decode(_read(address), source))
+    if not rows:
+        raise BadInputError(
+            f"`{source}` has no app that can be used" + (f": {problems[0]}" if problems else ""),
+            hint="each needs a `name` and a git URL as `repo`",
+        )
+    return source, rows, problems
+
+
+def _clashes(rows: list[dict[str, Any]], known: Iterable[App], source: str) -> list[str]:
+    from orchestrator.catalog.added import clashes  # noqa: PLC0415
+
+    ours: list[tuple[str, str]] = []
+    theirs: list[tuple[str, str]] = []
+    for app in known:
+        if app.source != source:
+            (theirs if app.source else ours).extend((name, app.repo) for name in {app.name, app.key})
+    return [
+        f"`{clash}` is in {whose} catalogue with another repository; give `author/{clash}`"
+        for whose, taken in (("pinoctl's", ours), ("another", theirs))
+        for clash in clashes(rows, taken)
+    ]
+
+
 def _is_catalogue(address: str) -> bool:
     if "://" not in address:
         return Path(address).expanduser().is_file()
@@ -84,14 +106,14 @@ def _is_catalogue(address: str) -> bool:
     return path.endswith(".json") and address.startswith(("http://", "https://", "file://"))
 
 
-def _single(address: str, name: str | None, found: Added) -> dict[str, Any]:
+def _single(address: str, name: str | None) -> dict[str, Any]:
     from orchestrator.catalog.added import parse  # noqa: PLC0415
     from orchestrator.launcher.target import hide_secrets, parse_target  # noqa: PLC0415
 
     target = parse_target(address, cwd=Path.cwd())
     if target.ref is not None:
         raise BadInputError(
-            f"`{address}` names a ref, and a catalogue keeps repositories only",
+            f"`{hide_secrets(address)}` names a ref, and a catalogue keeps repositories only",
             hint=f"leave `@{target.ref}` out here; `pinoctl up NAME@{target.ref}` takes it",
         )
     if target.kind != "url" or target.url is None:
@@ -104,11 +126,6 @@ def _single(address: str, name: str | None, found: Added) -> dict[str, Any]:
     rows, problems = parse([{"name": name or target.name, "repo": target.url}])
     if not rows:
         raise BadInputError(problems[0].partition(": ")[2], hint="give a name with `--name`")
-    singles = [row for row in found.catalogues.get("", []) if row["key"] != rows[0]["key"]]
-    before = [row["repo"] for row in found.catalogues.get("", []) if row["key"] == rows[0]["key"]]
-    if before not in ([], [rows[0]["repo"]]):
-        output.say(f"warning: `{rows[0]['name']}` was `{before[0]}` before", style="yellow")
-    found.catalogues[""] = [*singles, rows[0]]
     return rows[0]
 
 
@@ -122,6 +139,8 @@ def _read(address: str) -> bytes:
             raise BadInputError(f"`{address}` cannot be read: {error.strerror}") from error
     import requests  # noqa: PLC0415  # takes longer to load than the rest
 
+    from orchestrator.launcher.target import hide_secrets  # noqa: PLC0415
+
     try:
         with requests.get(address, timeout=SECONDS, stream=True) as answer:
             answer.raise_for_status()
@@ -134,7 +153,9 @@ def _read(address: str) -> bytes:
     except requests.RequestException as error:
         status = getattr(error.response, "status_code", None)
         why = f"the server answers {status}" if status else type(error).__name__
-        raise PinoctlError(f"`{address}` cannot be had: {why}", hint="check the address and the network") from error
+        raise PinoctlError(
+            f"`{hide_secrets(address)}` cannot be had: {why}", hint="check the address and the network"
+        ) from error
 
 
 @catalog.command("remove")
@@ -142,20 +163,18 @@ def _read(address: str) -> bytes:
 @home_option
 def remove(*, address: str, home: Path | None) -> int:
     """Take out a catalogue by its address, or a single app by its name; what is installed stays."""
-    from orchestrator.catalog.added import read_added, write_added  # noqa: PLC0415
+    from orchestrator.catalog.added import changing  # noqa: PLC0415
 
-    where = home_of(home)
-    found = read_added(where, strict=True)
-    source = address if address in found.catalogues else str(Path(address).expanduser().resolve())
-    singles = found.catalogues.get("", [])
-    left = [row for row in singles if address.casefold() != row["key"] and address != row["repo"]]
-    if address and source in found.catalogues:
-        del found.catalogues[source]
-    elif len(left) < len(singles):
-        found.catalogues[""] = left
-    else:
-        raise BadInputError(f"`{address}` was not added", hint="`pinoctl catalog list` shows what was")
-    write_added(where, found)
+    with changing(home_of(home)) as found:
+        source = address if address in found.catalogues else str(Path(address).expanduser().resolve())
+        singles = found.catalogues.get("", [])
+        left = [row for row in singles if address.casefold() != row["key"] and address != row["repo"]]
+        if address and source in found.catalogues:
+            del found.catalogues[source]
+        elif len(left) < len(singles):
+            found.catalogues[""] = left
+        else:
+            raise BadInputError(f"`{address}` was not added", hint="`pinoctl catalog list` shows what was")
     return 0
 
 

@@ -170,6 +170,29 @@ def test_an_added_app_whose_repository_vanished_says_so(home, tmp_path, capfd):
     assert (status, "singer` cannot be cloned: there is no such repository" in err) == (1, True)
 
 
+def test_apps_of_ours_in_a_catalogue_are_not_shown_twice(home, tmp_path, capfd):
+    file = tmp_path / "same.json"
+    ours = [{"name": app.name, "repo": f"{app.repo}.git"} for app in shipped()[:5]]
+    file.write_text(json.dumps([*ours, {"name": "alias", "repo": ours[0]["repo"]}]))
+    _, _, err = run("catalog", "add", file, home=home, capfd=capfd)
+    assert "warning" not in err
+    assert [app.name for app in apps(Home(home)) if app.source] == ["alias"]
+
+
+def test_commands_that_add_at_the_same_time_lose_nothing(home):
+    home.mkdir()
+    command = [sys.executable, str(ROOT / "cli.py"), "catalog", "add", "--home", str(home)]
+    running = [subprocess.Popen([*command, f"https://github.com/me/app{number}"]) for number in range(4)]
+    assert [process.wait(60) for process in running] == [0] * 4
+    assert {app.name for app in apps(Home(home)) if app.source} == {f"app{number}" for number in range(4)}
+    assert [entry.name for entry in home.iterdir()] == ["catalogues.json"]
+
+
+def test_a_password_in_a_catalogues_address_is_not_kept(home, tmp_path, capfd):
+    status, _, err = run("catalog", "add", "http://me:secret@127.0.0.1:1/x.json", home=home, capfd=capfd)
+    assert (status, "secret" in err, "`http://127.0.0.1:1/x.json` cannot be had" in err) == (1, False, True)
+
+
 def test_a_ref_does_not_belong_in_a_catalogue(home, capfd):
     status, _, err = run("catalog", "add", "https://github.com/me/mine@v1", home=home, capfd=capfd)
     assert (status, "names a ref" in err) == (2, True)
