@@ -62,3 +62,11 @@ def test_importing_the_catalogue_does_not_read_it():
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.strip() == "0"
     )
+
+
+def test_descriptions_are_short_and_plain():
+    described = [app for app in catalog.shipped() if app.description]
+    assert len(described) > 270
+    for app in described:
+        assert len(app.description) <= 80, app.key
+        assert not re.search(r"[.\n\x00-\x1f]$|https?:|  ", app.description), app.key
