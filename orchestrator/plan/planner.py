@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.engine.dry_run.dry_run import DryRun
+from orchestrator.engine.dry_run.dry_run import SECONDS, DryRun
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.engine.javascript import MenuState
 from orchestrator.engine.values import UNDEFINED
@@ -35,11 +35,15 @@ READMES = ("README.md", "readme.md", "README.MD", "Readme.md", "README.txt")
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Plan staged targets for one machine; `room` is what the machine has left, None of it where nobody looked."""
+    """Plan staged targets for one machine.
+
+    `room` is what the machine has left, None of it where nobody looked; `seconds` is what one script may take.
+    """
 
     profile: HardwareProfile
     room: Room = field(default_factory=Room)
     every_script: bool = False
+    seconds: float = SECONDS
 
     async def plans(self, targets: Sequence[Staged]) -> AsyncIterator[AppPlan]:
         """Yield the plan of each target, in their order; one that cannot be planned says why.
@@ -55,10 +59,16 @@ class Planner:
                     continue
                 if target.home.root not in runs:
                     real = str(target.shown.parent.parent)
-                    runs[target.home.root] = await DryRun.open(target.home, self.profile, roots=(real,))
+                    runs[target.home.root] = await DryRun.open(
+                        target.home, self.profile, seconds=self.seconds, roots=(real,)
+                    )
                 else:
                     await runs[target.home.root].fresh()  # one app must not change another's plan
-                yield await self._plan(runs[target.home.root], target)
+                try:
+                    plan = await self._plan(runs[target.home.root], target)
+                except RecursionError:
+                    plan = _unplanned(target, PinoctlError("its steps hold values that are nested too deep to be read"))
+                yield plan
         finally:
             for run in runs.values():
                 await run.close()

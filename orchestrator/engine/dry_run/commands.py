@@ -51,7 +51,7 @@ def messages_of(step: PlannedStep) -> list[str]:
 def _lines(message: Any) -> list[Any]:
     try:
         return lines(message)
-    except PinoctlError:
+    except (PinoctlError, RecursionError, ValueError):  # values nested or as long as only harm makes them
         return []
 
 
@@ -60,10 +60,10 @@ def commands_of(step: PlannedStep) -> list[Command]:
     params = step.params if isinstance(step.params, Mapping) else {}
     start = _joined(step.cwd, params.get("path"))
     venv = _joined(start, params.get("venv")) if isinstance(params.get("venv"), str) and params.get("venv") else ""
-    python = str(params.get("venv_python") or "")
+    python = _plain(params.get("venv_python"))
     conda = params.get("conda")
     if not python and isinstance(conda, Mapping):
-        python = str(conda.get("python") or "").removeprefix("python=").lstrip("=")
+        python = _plain(conda.get("python")).removeprefix("python=").lstrip("=")
     if not venv and isinstance(conda, Mapping) and isinstance(conda.get("path"), str):
         venv = _joined(start, conda["path"])
     found: list[Command] = []
@@ -78,6 +78,10 @@ def commands_of(step: PlannedStep) -> list[Command]:
                 continue
             found.append(Command(tuple(argv), cwd, text, env, venv, python, f"{step.script}#{step.index}"))
     return found
+
+
+def _plain(value: Any) -> str:
+    return str(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
 
 
 def split(text: str) -> list[list[str]]:

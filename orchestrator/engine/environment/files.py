@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from orchestrator.engine.home import Home
 
+LARGEST: Final = 4 << 20  # bytes of an ENVIRONMENT file
 _REFUSALS: Final = frozenset(
     {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP}
 )  # the last two: file systems without hard links
@@ -59,10 +61,24 @@ def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
         ) from error
 
 
+def _read_regular(path: str | os.PathLike[str]) -> bytes:
+    """Return a file's bytes; raise OSError for a pipe, which might block for ever, and for more than is sensible."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        if about.st_size > LARGEST:
+            raise OSError(
+                errno.EFBIG, f"it has {about.st_size / 1e6:.0f} MB, and no such file has more than {LARGEST / 1e6:g}"
+            )
+        return file.read()
+
+
 def read_text(path: str | os.PathLike[str]) -> str | None:
     """Return the text of an ENVIRONMENT file, None if it is not there; a file that cannot be read is an error."""
     try:
-        return dotenv.decode(Path(path).read_bytes())
+        return dotenv.decode(_read_regular(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 START_TIMEOUT = 30.0
+LONGEST_MESSAGE = 2000
 WATCHED = frozenset({"set", "rm", "replace"})
 
 
@@ -486,8 +487,13 @@ def _outcome(answer: dict[str, Any]) -> Outcome:
     )
 
 
+def _shortened(text: str) -> str:
+    """Cut an error's text that a launcher made endless."""
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}…"
+
+
 def _exception(error: dict[str, Any]) -> Exception:
-    message, name = error.get("message", ""), error.get("name", "Error")
+    message, name = _shortened(str(error.get("message", ""))), error.get("name", "Error")
     if name == "LoadFailure":
         return LoadError(message, no_steps=error.get("code") == "no-steps")
     if name == "ScriptProblem":

@@ -9,6 +9,8 @@ const OWN = __dirname + path.sep
 const modules = new Map() // ES modules that were loaded: file -> {stamp, generation, space}
 
 /** A file that is there but does not load; `message` names the reason. */
+const LARGEST = 16e6 // bytes
+
 class LoadFailure extends Error {
   constructor (message, about) { super(message, about); this.code = about?.code }
 }
@@ -95,7 +97,12 @@ function describe (error) {
 function locate (target) {
   let stats
   try { stats = fs.statSync(target) } catch { return null }
-  if (!stats.isDirectory()) return /\.js(on)?$/i.test(target) ? target : null
+  if (!stats.isDirectory()) {
+    if (!/\.js(on)?$/i.test(target)) return null
+    if (!stats.isFile()) throw new LoadFailure(`${target} is no regular file`)
+    if (stats.size > LARGEST) throw new LoadFailure(`${target} has ${Math.round(stats.size / 1e6)} MB, and no launcher's file has more than ${LARGEST / 1e6}`)
+    return target
+  }
   try { return require.resolve(target) } catch (error) { throw new LoadFailure(`${target} has no file to load`, { cause: error }) }
 }
 
