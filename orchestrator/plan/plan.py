@@ -55,6 +55,8 @@ class AppPlan:
     `name` is the app's folder name, `folder` where it stands or would stand (`<HOME>/api/<name>`), `roles` maps
     `install` and `start` to the script that the lifecycle would use, `problem` says why there is no plan at all (then
     `scripts` is empty), `commit` and `remote` are those of the launcher's repository, None outside git.
+
+    `scripts` are started with what the menu gives them, `traced` are the same without arguments, as traces have them.
     """
 
     name: str
@@ -64,6 +66,7 @@ class AppPlan:
     commit: str | None = None
     roles: dict[str, str] = field(default_factory=dict)
     scripts: tuple[ScriptPlan, ...] = ()
+    traced: tuple[ScriptPlan, ...] = ()
     needs: Needs = field(default_factory=Needs)
     questions: tuple[Question, ...] = ()
     verdict: Verdict = field(default_factory=lambda: Verdict("cannot run"))

@@ -77,11 +77,14 @@ class Planner:
         launcher, roles, problem = await self._lifecycle(run, target)
         wanted = self._wanted(target, roles)
         scripts: list[ScriptPlan] = []
+        traced: list[ScriptPlan] = []
         for path, payload in wanted.items():
             plan = await run.plan(target.app / path, payload)
             if plan.no_steps and path not in {*_paths(roles), target.script}:
                 continue  # a file that a launcher keeps beside its scripts
             scripts.append(_put_right(plan, target))
+            plain = payload is UNDEFINED
+            traced.append(scripts[-1] if plain else _put_right(await run.plan(target.app / path), target))
         used = [plan for plan in scripts if plan.script in _paths(roles)] or scripts
         texts = [launcher.metadata.title, launcher.metadata.description, *_readme(target.app)]
         needs = read_needs(used, texts=texts, read_text=_reader(target))
@@ -104,6 +107,7 @@ class Planner:
             commit=target.commit,
             roles=dict(zip(roles, _paths(roles), strict=True)),
             scripts=tuple(scripts),
+            traced=tuple(traced),
             needs=needs,
             questions=questions,
             verdict=verdict,

@@ -28,7 +28,7 @@ def trace_lines(plan: ScriptPlan) -> list[str]:
 
 def write_traces(folder: Path, plan: AppPlan) -> None:
     """Write `FOLDER/<app>/<script>.jsonl` for every script of a plan. Raises ScriptError when the disk refuses."""
-    for script in plan.scripts:
+    for script in plan.traced:
         file = folder / plan.name / f"{script.script}.jsonl"
         with disk("write the trace", file):
             file.parent.mkdir(parents=True, exist_ok=True)

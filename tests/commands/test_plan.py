@@ -214,3 +214,18 @@ def test_a_profile_in_a_file_and_the_same_for_script_run(home, tmp_path, capfd):
     (found,) = planned("painter", "--hardware", profile, home=home, capfd=capfd)
     assert found["needs"]["cuda"] == "12.1"
     assert cli.invoke(["script", "run", str(app / "extra.json"), "--hardware", "A10", "--home", str(home)]) == 0
+
+
+def test_the_menu_s_arguments_count_in_the_plan_and_not_in_the_trace(home, tmp_path, capfd):
+    menu = '[{default: true, text: "Start", href: "start.json", params: {mode: "fast"}}]'
+    put(
+        home / "api" / "racer",
+        {
+            "pinokio.js": f"module.exports = {{menu: {menu}}}",
+            "start.json": '{"run": [{"method": "log", "params": {"text": "in {{args.mode}} mode"}}]}',
+        },
+    )
+    (found,) = planned("racer", "--trace", tmp_path / "traces", home=home, capfd=capfd)
+    assert found["scripts"][0]["steps"][0]["params"] == {"text": "in fast mode"}
+    (row, _) = (tmp_path / "traces/racer/start.json.jsonl").read_text().splitlines()
+    assert json.loads(row)["params"] == {"text": "in {{args.mode}} mode"}
