@@ -174,7 +174,7 @@ class Engine:
         """
         if path in self.runs:
             return RunResult("running", daemon=self.runs[path].daemon)
-        if not await asyncio.to_thread(os.path.isfile, path):
+        if not await self.has_script(path):
             raise LoadError(
                 f"there is no script `{path}`", hint="check the name; `pinoctl menu APP` lists what an app offers"
             )
@@ -184,6 +184,10 @@ class Engine:
         self.sidecar.set_state(path, running=True, ready=False)
         run.task = asyncio.create_task(self._work(run))
         return await asyncio.shield(run.finished)
+
+    async def has_script(self, path: str) -> bool:
+        """Tell whether a script's file is there."""
+        return await asyncio.to_thread(os.path.isfile, path)
 
     async def _work(self, run: Run) -> None:
         """Open a run and do its steps, in a task of its own: whoever waits for it may be stopped meanwhile (11.1)."""

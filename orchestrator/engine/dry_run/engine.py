@@ -14,10 +14,9 @@ from orchestrator.engine.confinement import clean_environment
 from orchestrator.engine.dry_run import answers
 from orchestrator.engine.dry_run.records import PlannedStep
 from orchestrator.engine.engine import Engine
-from orchestrator.engine.errors import LoadError, PinoctlError, ScriptError
+from orchestrator.engine.errors import PinoctlError, ScriptError
 from orchestrator.engine.events import Silent
 from orchestrator.engine.javascript import CallResult
-from orchestrator.engine.run import Run, RunResult
 from orchestrator.engine.trace import Row, Trace
 from orchestrator.engine.values import UNDEFINED
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.hardware import HardwareProfile
     from orchestrator.engine.home import Home
     from orchestrator.engine.javascript import Rendered, Sidecar
+    from orchestrator.engine.run import Run, RunResult
 
 STEPS: Final = 400  # executed steps of one script with all that it starts
 ABSENT: Final = {"$undefined": True}
@@ -147,18 +147,12 @@ class DryEngine(Engine):
 
     async def start(self, path: str, payload: Any = UNDEFINED, *, parent: Run | None = None) -> RunResult:
         """Plan a script, or one that it starts."""
-        if path in self.runs:
-            return RunResult("running", daemon=self.runs[path].daemon)
-        if not os.path.isfile(path):  # noqa: PTH113, ASYNC240  # one look at a local disk
-            raise LoadError(
-                f"there is no script `{path}`", hint="check the name; `pinoctl menu APP` lists what an app offers"
-            )
-        run = Run(self, path, key=path, payload=payload, parent=parent)
-        self.runs[path] = run
         self.touched.add(path)
-        self.sidecar.set_state(path, running=True, ready=False)
-        run.task = asyncio.create_task(self._work(run))
-        return await asyncio.shield(run.finished)
+        return await super().start(path, payload, parent=parent)
+
+    async def has_script(self, path: str) -> bool:
+        """Tell whether a script's file is there, at once: a thread for each would take longer than the plan."""
+        return os.path.isfile(path)  # noqa: PTH113, ASYNC240  # one look at a local disk
 
     async def run_ended(self, run: Run, result: RunResult) -> None:
         """Keep what the script's memory holds before it is forgotten."""

@@ -8,7 +8,7 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.engine.errors import JavaScriptError, LoadError, ScriptError, SidecarError
+from orchestrator.engine.errors import SidecarError
 from orchestrator.engine.javascript.channel import Channel
 from orchestrator.engine.javascript.process import NodeProcess, node_arguments, node_path, spawn
 from orchestrator.engine.javascript.records import (
@@ -22,14 +22,14 @@ from orchestrator.engine.javascript.records import (
     SidecarConfig,
     Silence,
 )
+from orchestrator.engine.javascript.replies import exception_of, outcome_of
 from orchestrator.engine.ports import next_free
 from orchestrator.engine.values import UNDEFINED, decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
 START_TIMEOUT = 30.0
-LONGEST_MESSAGE = 2000
 WATCHED = frozenset({"set", "rm", "replace"})
 
 
@@ -269,11 +269,11 @@ class Sidecar:
 
     async def match_feed(self, key: str, text: str) -> Outcome:
         """Match a chunk of raw terminal text (spec 8.7)."""
-        return _outcome(await self._ask({"op": "match_feed", "key": key, "text": text}))
+        return outcome_of(await self._ask({"op": "match_feed", "key": key, "text": text}))
 
     async def match_end(self, key: str, text: str) -> Outcome:
         """Look for errors in the final text of a shell (spec 8.8)."""
-        return _outcome(await self._ask({"op": "match_end", "key": key, "text": text}))
+        return outcome_of(await self._ask({"op": "match_end", "key": key, "text": text}))
 
     def match_close(self, key: str) -> None:
         """Stop following a shell."""
@@ -364,7 +364,7 @@ class Sidecar:
             finally:
                 timer.cancel()
         if "error" in answer:
-            raise _exception(answer["error"])
+            raise exception_of(answer["error"])
         return answer["ok"]
 
     @staticmethod
@@ -472,30 +472,3 @@ class Sidecar:
             self._lost.update(dict.fromkeys(self._runs, reason))
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(reason)
-
-
-def _outcome(answer: dict[str, Any]) -> Outcome:
-    triggers: Sequence[tuple[str, Any]] = [(key, decode(match)) for key, match in answer["triggers"]]
-    return Outcome(
-        kind=answer["kind"],
-        event=decode(answer["event"]),
-        errors=answer["errors"],
-        triggers=list(triggers),
-        notifies=decode(answer["notifies"]),
-        buffer=answer["buffer"],
-        behind=int(answer.get("behind") or 0),
-    )
-
-
-def _shortened(text: str) -> str:
-    """Cut an error's text that a launcher made endless."""
-    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}…"
-
-
-def _exception(error: dict[str, Any]) -> Exception:
-    message, name = _shortened(str(error.get("message", ""))), error.get("name", "Error")
-    if name == "LoadFailure":
-        return LoadError(message, no_steps=error.get("code") == "no-steps")
-    if name == "ScriptProblem":
-        return ScriptError(message)
-    return JavaScriptError(message, name=name, stack=error.get("stack", ""), code=error.get("code"))
