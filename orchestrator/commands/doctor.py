@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.engine.confinement import Layer
-    from orchestrator.engine.hardware import HardwareProfile
+    from orchestrator.engine.hardware import Card, HardwareProfile
     from orchestrator.engine.home import Home
     from orchestrator.engine.tools.host import Missing
     from orchestrator.hosts.resources.network import Reach
@@ -50,15 +50,15 @@ def doctor(*, no_network: bool, home: Path | None, as_json: bool) -> int:
     Exit status: 0 when there is no problem (warnings do not count), else 1.
     """
     from orchestrator.engine.confinement import layers  # noqa: PLC0415  # `--help` does without all of this
-    from orchestrator.engine.hardware import detect  # noqa: PLC0415
+    from orchestrator.engine.hardware import detect, find_cards  # noqa: PLC0415
     from orchestrator.engine.tools import Tools  # noqa: PLC0415
     from orchestrator.hosts.resources.network import look_round  # noqa: PLC0415
     from orchestrator.hosts.resources.resources import detect_resources  # noqa: PLC0415
 
-    where, profile = home_of(home), detect()
+    where, profile, cards = home_of(home), detect(), find_cards()
     resources = detect_resources(where.root)
     checks = [
-        *gpu_checks(profile),
+        *gpu_checks(profile, cards),
         *room_checks(resources, where),
         home_check(where),
         *command_checks(Tools(where, dict(os.environ)).missing_commands(gpu=profile.gpu)),
@@ -72,6 +72,7 @@ def doctor(*, no_network: bool, home: Path | None, as_json: bool) -> int:
             {
                 "checks": [asdict(check) for check in checks],
                 "hardware": profile.to_json(),
+                "gpus": [asdict(card) for card in cards],
                 "resources": resources.to_json(),
             }
         )
@@ -91,8 +92,8 @@ def _print(checks: Sequence[Check]) -> None:
             output.data(f"{'':<8} {'':<{width}}  hint: {output.clean(check.remedy)}")
 
 
-def gpu_checks(profile: HardwareProfile) -> Iterator[Check]:
-    """Judge the card and its driver, and say which CUDA builds of PyTorch they run."""
+def gpu_checks(profile: HardwareProfile, cards: Sequence[Card] = ()) -> Iterator[Check]:
+    """Judge the card that counts and its driver, say which CUDA builds of PyTorch they run, and name further cards."""
     from orchestrator.torch.matrix import capability_of, matrix, numbers  # noqa: PLC0415
 
     if profile.gpu == "none":
@@ -102,8 +103,10 @@ def gpu_checks(profile: HardwareProfile) -> Iterator[Check]:
     if profile.gpu != "nvidia":
         yield Check("gpu", WARNING, card, "most launchers are written for NVIDIA cards")
         return
-    count = sum(gpu.name.startswith("nvidia") for gpu in profile.gpus)
-    yield Check("gpu", OK, f"{count} of {card}" if count > 1 else card)
+    yield Check("gpu", OK, card)
+    for other in cards[1:]:
+        memory = f", {other.vram / 1024:.0f} GB" if other.vram else ""
+        yield Check("gpu", OK, f"also {other.model.lower()}{memory}" + (f", {other.target}" if other.target else ""))
     table, driver = matrix(), profile.gpu_driver
     runs = [cuda for cuda in table.cuda if table.driver_runs(driver, cuda)]
     newest = max(runs, key=numbers, default=None)

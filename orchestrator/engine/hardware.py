@@ -74,10 +74,14 @@ def detect(
     `nvml` lists cards through NVIDIA's library, `ram` is in bytes, by default what this process may use. An NVIDIA card
     without its driver does not count: nothing could use it. Takes a few milliseconds without a GPU.
     """
-    run = run or _run
-    cards = _nvidia(root, run, nvml or _nvml) or _controllers(root, run)
     total = read_limits(root).memory if ram is None else ram
-    return _profile(cards, total, machine or os.uname().machine)
+    return _profile(find_cards(root=root, run=run, nvml=nvml), total, machine or os.uname().machine)
+
+
+def find_cards(*, root: Path = Path("/"), run: Run | None = None, nvml: Nvml | None = None) -> list[Card]:
+    """List every card with its memory and architecture; the parameters are those of `detect`."""
+    run = run or _run
+    return _nvidia(root, run, nvml or _nvml) or _controllers(root, run)
 
 
 def _profile(cards: Sequence[Card], ram: int, machine: str) -> HardwareProfile:

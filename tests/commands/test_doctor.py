@@ -18,7 +18,7 @@ from orchestrator.commands.doctor import (
 from orchestrator.commands.up import ensure_room
 from orchestrator.engine.confinement import Layer
 from orchestrator.engine.errors import PinoctlError
-from orchestrator.engine.hardware import HardwareProfile
+from orchestrator.engine.hardware import Card, HardwareProfile
 from orchestrator.engine.home import Home
 from orchestrator.engine.limits import Limits
 from orchestrator.engine.tools.host import Missing
@@ -46,6 +46,16 @@ def test_cards_and_drivers(profile, found):
     checks = list(gpu_checks(profile))
     assert levels(checks) == found
     assert all(check.remedy for check in checks if check.level != "ok")
+
+
+def test_every_card_is_named():
+    cards = [
+        Card("NVIDIA Corporation", "Tesla T4", "570", 15360, "sm_75"),
+        Card("NVIDIA Corporation", "NVIDIA L4", "570"),
+    ]
+    checks = list(gpu_checks(machine(driver="580.65.06"), cards))
+    assert [check.text for check in checks][1] == "also nvidia l4"
+    assert levels(checks) == [("gpu", "ok"), ("gpu", "ok"), ("driver", "ok")]
 
 
 def test_a_driver_names_the_cuda_it_runs():
