@@ -15,6 +15,7 @@ from orchestrator.agent.app import LauncherApp
 from orchestrator.agent.condition import FAILED, INSTALLING, NOT_INSTALLED, READY, STARTING, STOPPED, Condition
 from orchestrator.agent.contracts import EngineLike, Target
 from orchestrator.agent.files import AgentFiles, read_json, write_json
+from orchestrator.agent.inside import Inside
 from orchestrator.agent.installing import Installing
 from orchestrator.agent.journal import Journal, read_journal
 from orchestrator.agent.lifecycle import Lifecycle
@@ -24,6 +25,7 @@ from orchestrator.agent.probe import Probe, http_probe
 from orchestrator.agent.protocol import VERSIONS, choose_version, encode_line
 from orchestrator.agent.questions import Questions
 from orchestrator.agent.ready import Readiness
+from orchestrator.agent.requests import arguments, install_options, up_options, whole
 from orchestrator.agent.server import Server
 from orchestrator.agent.serving import Serving
 from orchestrator.agent.sink import AgentSink
@@ -65,6 +67,7 @@ class Agent:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         idle: float = IDLE,
         app: Any = None,
+        inside: Inside | None = None,
     ) -> None:
         self.files = files
         self.app = app if app is not None else LauncherApp(files.home, files.app)
@@ -72,6 +75,8 @@ class Agent:
         self._clock = clock
         self._sleep = sleep
         self._idle = idle
+        self._inside = inside or Inside()
+        self.asked = False  # whether a client has asked for work
         self._done = asyncio.Event()
         self._reason = "down"
         self._started = time.time()
@@ -89,12 +94,15 @@ class Agent:
         desk = Desk(self.app, read_record(files), self.sink.event, self._store, self._last_lines)
         serving = Serving(desk, readiness=self._readiness(probe), probe=probe, clock=clock, sleep=sleep)
         self.lifecycle = Lifecycle(desk, Installing(desk, self.positions), serving, open_engine=self._open_engine)
-        self.sink.on_event = self.lifecycle.event
+        self.sink.on_event = self._event
+        self.sink.on_written = self._inside.wrote
         self.sink.on_output = self.lifecycle.output
         self._operations: dict[str, Callable[[Channel, Mapping[str, Any]], Awaitable[Any]]] = {
             "hello": self._hello,
             "status": self._status,
             "up": self._up,
+            "install": self._install,
+            "go_on": self._go_on,
             "run": self._run,
             "update": self._update,
             "stop": self._stop,
@@ -153,6 +161,7 @@ class Agent:
         while True:
             if self.lifecycle.opened is not None:
                 self.watch.sample()
+                self._inside.listens(self.watch.ports)
             if self.lifecycle.busy or self.server.channels:
                 idle_since = self._clock()
             elif self._clock() - idle_since >= self._idle:
@@ -184,7 +193,60 @@ class Agent:
     # what the life cycle needs
 
     async def _open_engine(self) -> EngineLike:
-        return await self._open(self.files.home, sink=self.sink, answers=self.answers, checkpoint=self.positions.save)
+        return await self._open(
+            self.files.home,
+            sink=self.sink,
+            answers=self.answers,
+            checkpoint=self.positions.save,
+            between_steps=self._between_steps if self._inside.saves else None,
+        )
+
+    async def _between_steps(self, run: Any, following: int) -> None:
+        """Tell the place that a position is stored.
+
+        Nothing else is at work when only one run has no child, and no shell lives.
+        """
+        running: Any = self.lifecycle.opened.running_scripts() if self.lifecycle.opened is not None else {}
+        parents = {id(each.parent) for each in running.values()}
+        ends = [each for each in running.values() if id(each) not in parents]
+        last = run.parent is None and run.opened is not None and following == run.opened.steps - 1
+        idle = len(ends) <= 1 and not self.lifecycle.serving.shells.alive
+        await self._inside.between_steps(last=last, idle=idle)
+
+    def _event(self, kind: str, data: Mapping[str, Any]) -> None:
+        self._inside.event(kind, data)
+        self.lifecycle.event(kind, data)
+
+    def ask_for_checkpoint(self, how: str, unsaved: Any) -> bool:
+        """Tell the clients that a checkpoint is due; False when there is none."""
+        if not any(channel.streaming for channel in self.server.channels):
+            return False
+        self._inside.scrub(self.redactor.values)
+        self.sink.event("checkpoint", {"how": how, "seconds": round(unsaved.seconds, 3), "bytes": unsaved.written})
+        return True
+
+    async def _scrub(self) -> None:
+        if self._inside.saves:
+            await asyncio.to_thread(self._inside.scrub, self.redactor.values)
+
+    async def start_again(self) -> dict[str, Any]:
+        """Bring the app up as it was started last."""
+        self.asked = True
+        self._learn_secrets()
+        return await self.lifecycle.up(UpOptions(start=self._last_start()))
+
+    def _last_start(self) -> Target | None:
+        saved = read_json(self.files.state)
+        start = saved.get("start") if isinstance(saved, dict) else None
+        if not isinstance(start, dict) or not isinstance(start.get("path"), str):
+            return None
+        arguments = start.get("args")
+        return Target(start["path"], arguments if isinstance(arguments, dict) else {})
+
+    async def _go_on(self, _channel: Channel, request: Mapping[str, Any]) -> bool:
+        self.sink.flush()
+        self._inside.go_on(leave=request.get("leave") is True)
+        return True
 
     def _readiness(self, probe: Probe) -> Callable[[UpOptions, str], Readiness]:
         def make(options: UpOptions, name: str) -> Readiness:
@@ -205,6 +267,7 @@ class Agent:
         return last_lines(self.files.terminal)
 
     def _store(self, record: Record) -> None:
+        self._inside.became(record.condition)
         with contextlib.suppress(OSError):  # a full disk must not stop an app that works
             write_json(
                 self.files.state,
@@ -217,6 +280,7 @@ class Agent:
                     **record.condition.to_json(),
                     "installed": record.installed,
                     "failed_children": record.failed_children,
+                    "start": record.start,
                 },
             )
 
@@ -233,6 +297,8 @@ class Agent:
 
     def _gone(self, _channel: Channel) -> None:
         self._who_answers()
+        if not any(channel.streaming for channel in self.server.channels):
+            self._inside.go_on(leave=False)  # whoever would have made the checkpoint is gone
 
     def _who_answers(self) -> None:
         answering = self.server.answering
@@ -284,7 +350,8 @@ class Agent:
         return {
             "app": self.files.app,
             **condition.to_json(),
-            "place": "host",
+            "place": self._inside.place,
+            "forwards": self._inside.forwards(),
             "pid": os.getpid(),
             "since": round(self._started, 3),
             "log": str(self.files.terminal),
@@ -300,16 +367,25 @@ class Agent:
 
     async def _up(self, channel: Channel, request: Mapping[str, Any]) -> dict[str, Any]:
         self._given(request)
-        start = request.get("start")
-        options = UpOptions(
-            fresh=request.get("fresh") is True,
-            from_step=_whole(request, "from_step"),
-            timeout=_seconds(request, "timeout"),
-            start=Target(self.app.script(start), _arguments(request)) if isinstance(start, str) else None,
-        )
+        self.asked = True
+        options = up_options(request, self.app.script)
         self._learn_secrets()
         result = await self._streamed(channel, self.lifecycle.up(options))
-        return {"app": self.files.app, **result, "place": "host", "log": str(self.files.terminal)}
+        return {
+            "app": self.files.app,
+            **result,
+            "place": self._inside.place,
+            "forwards": self._inside.forwards(),
+            "log": str(self.files.terminal),
+        }
+
+    async def _install(self, channel: Channel, request: Mapping[str, Any]) -> dict[str, Any]:
+        self._given(request)
+        self._learn_secrets()
+        self.asked = True
+        result = await self._streamed(channel, self.lifecycle.install(install_options(request)))
+        await self._scrub()
+        return {"app": self.files.app, **result, "place": self._inside.place, "log": str(self.files.terminal)}
 
     async def _run(self, channel: Channel, request: Mapping[str, Any]) -> dict[str, Any]:
         script = request.get("script")
@@ -317,12 +393,13 @@ class Agent:
             raise BadInputError("`run` needs the name of a script")
         self._given(request)
         self._learn_secrets()
-        result = await self._streamed(channel, self.lifecycle.run(Target(self.app.script(script), _arguments(request))))
+        result = await self._streamed(channel, self.lifecycle.run(Target(self.app.script(script), arguments(request))))
         return {"app": self.files.app, "script": script, **result, "log": str(self.files.terminal)}
 
     async def _update(self, channel: Channel, request: Mapping[str, Any]) -> dict[str, Any]:
         self._given(request)
         result = await self._streamed(channel, self.lifecycle.update())
+        await self._scrub()
         return {"app": self.files.app, **result, "log": str(self.files.terminal)}
 
     async def _stop(self, _channel: Channel, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -360,7 +437,7 @@ class Agent:
         return True
 
     async def _resize(self, _channel: Channel, request: Mapping[str, Any]) -> bool:
-        cols, rows = _whole(request, "cols"), _whole(request, "rows")
+        cols, rows = whole(request, "cols"), whole(request, "rows")
         if not cols or not rows or not 0 < cols < 10_000 or not 0 < rows < 10_000:  # noqa: PLR2004  # no terminal is larger
             raise BadInputError("`resize` needs `cols` and `rows`, each from 1 to 9999")
         self._shells().resize(cols, rows)
@@ -374,7 +451,7 @@ class Agent:
 
     async def _follow(self, channel: Channel, request: Mapping[str, Any]) -> dict[str, Any]:
         """Send what is logged from an offset on (by default the last part of it), then everything that comes."""
-        offset = _whole(request, "offset")
+        offset = whole(request, "offset")
         self.sink.flush()
         for begin, piece in read_terminal(self.files.terminal, -HISTORY if offset is None else offset):
             channel.stream(
@@ -404,6 +481,7 @@ def read_record(files: AgentFiles) -> Record:
         condition,
         installed=saved.get("installed") if isinstance(saved.get("installed"), str) else None,
         failed_children=[str(child) for child in children] if isinstance(children, list) else [],
+        start=saved.get("start") if isinstance(saved.get("start"), dict) else None,
     )
 
 
@@ -412,29 +490,6 @@ def version() -> str:
     from orchestrator import __version__  # noqa: PLC0415  # one name, and the package stays free of imports
 
     return __version__
-
-
-def _arguments(request: Mapping[str, Any]) -> dict[str, Any]:
-    arguments = request.get("args")
-    if arguments is not None and not isinstance(arguments, Mapping):
-        raise BadInputError("`args` is an object")
-    return dict(arguments or {})
-
-
-def _whole(request: Mapping[str, Any], key: str) -> int | None:
-    value = request.get(key)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise BadInputError(f"`{key}` is a whole number, got {value!r}")
-    return value
-
-
-def _seconds(request: Mapping[str, Any], key: str) -> float | None:
-    value = request.get(key)
-    if value is not None and (
-        isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf")
-    ):
-        raise BadInputError(f"`{key}` is a number of seconds, got {value!r}")
-    return value
 
 
 def _plain_json(value: Any) -> Any:

@@ -20,10 +20,11 @@ SHARE_VARIABLE = "PINOKIO_SHARE_VAR"
 
 
 class LauncherApp:
-    """Know one app of one home."""
+    """Know one app of one home; `undo` keeps a snapshot while it is updated, which an image makes needless."""
 
-    def __init__(self, home: Home, name: str) -> None:
+    def __init__(self, home: Home, name: str, *, undo: bool = True) -> None:
         self.home = home
+        self.undo = undo
         self.name = name
         self.folder = home.app(name)
 
@@ -116,6 +117,8 @@ class LauncherApp:
         return await asyncio.to_thread(self._recover)
 
     def _recover(self) -> bool:
+        if not self.undo:
+            return False
         snapshots = self._snapshots()
         if snapshots.find(self.name) is None:
             return False
@@ -125,15 +128,17 @@ class LauncherApp:
 
     async def save(self) -> Any:
         """Take a snapshot of the app's folder."""
-        return await asyncio.to_thread(self._snapshots().take, self.name)
+        return await asyncio.to_thread(self._snapshots().take, self.name) if self.undo else None
 
     async def restore(self, saved: Any) -> None:
         """Put the snapshot back."""
-        await asyncio.to_thread(self._snapshots().restore, saved.name)
+        if saved is not None:
+            await asyncio.to_thread(self._snapshots().restore, saved.name)
 
     async def discard(self, saved: Any) -> None:
         """Delete the snapshot."""
-        await asyncio.to_thread(self._snapshots().discard, saved.name)
+        if saved is not None:
+            await asyncio.to_thread(self._snapshots().discard, saved.name)
 
     def _snapshots(self) -> Any:
         from orchestrator.places.snapshot import Snapshots  # noqa: PLC0415  # only updates need it

@@ -9,16 +9,34 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.agent.protocol import VERSIONS, AgentError, ProtocolError, decode_line, encode_line
 from orchestrator.agent.sockets import connect
 from orchestrator.engine.errors import PinoctlError
 
 if TYPE_CHECKING:
-    import socket
     from pathlib import Path
     from types import TracebackType
+
+
+class Connection(Protocol):
+    """Carry bytes to and from an agent, as a socket does."""
+
+    def fileno(self) -> int:
+        """Return a descriptor for `select`."""
+
+    def settimeout(self, timeout: float | None, /) -> None:
+        """Limit how long a call waits."""
+
+    def sendall(self, data: bytes, /) -> None:
+        """Send everything."""
+
+    def recv(self, size: int, /) -> bytes:
+        """Return what arrived, b"" at the end."""
+
+    def close(self) -> None:
+        """Close it."""
 
 
 class AgentGoneError(PinoctlError):
@@ -61,7 +79,7 @@ def _ignore(_message: Message) -> None:
 class Client:
     """Talk to one agent. Not for use from several threads at once."""
 
-    def __init__(self, connection: socket.socket, *, timeout: float | None = 30.0) -> None:
+    def __init__(self, connection: Connection, *, timeout: float | None = 30.0) -> None:
         self._socket = connection
         self._timeout = timeout
         self._numbers = itertools.count(1)
@@ -76,7 +94,12 @@ class Client:
         `timeout` in seconds is for quick requests; work such as `up` is waited for without limit. Raises
         FileNotFoundError or ConnectionRefusedError when there is no agent, AgentGoneError, ProtocolError.
         """
-        client = cls(connect(path, timeout=timeout), timeout=timeout)
+        return cls.over(connect(path, timeout=timeout), timeout=timeout)
+
+    @classmethod
+    def over(cls, connection: Connection, *, timeout: float | None = 30.0) -> Client:
+        """Agree on a version with the agent at the other end of a connection; see `connect`."""
+        client = cls(connection, timeout=timeout)
         try:
             client.about = client._ask("hello", versions=list(VERSIONS))
         except BaseException:
@@ -136,6 +159,22 @@ class Client:
             answers=answers,
             pairs=pairs,
         )
+
+    def install(
+        self,
+        *,
+        listen: Listener = _ignore,
+        fresh: bool = False,
+        trusted: bool = False,
+        answers: Any = None,
+        pairs: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Install the app if needed and start nothing; answers as `up` does, with `state` `stopped` when it worked."""
+        return self._work("install", listen, fresh=fresh, trusted=trusted, answers=answers, pairs=pairs)
+
+    def go_on(self, *, leave: bool = False) -> None:
+        """Let a build go on that waits for its checkpoint; with `leave` its agent ends there instead."""
+        self._send("go_on", {"leave": leave})
 
     def run(
         self,

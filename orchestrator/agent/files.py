@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AgentFiles:
-    """Name every file of one app's agent; `app` is the app folder's name as it is spelt in `HOME/api`."""
+    """Name every file of one app's agent; `app` is the app folder's name as it is spelt in `HOME/api`.
+
+    `kept` is the folder of what belongs to the installation rather than to its history: in a container it lies in the
+    image, while the logs lie on a volume.
+    """
 
     home: Home
     app: str
+    kept: Path | None = None
 
     @property
     def socket(self) -> Path:
@@ -53,17 +58,17 @@ class AgentFiles:
     @property
     def state(self) -> Path:
         """The app's last known state, for when nobody else is left to ask."""
-        return self.folder / "state.json"
+        return (self.kept or self.folder) / "state.json"
 
     @property
     def position(self) -> Path:
         """Where an unfinished install stands."""
-        return self.folder / "position.json"
+        return (self.kept or self.folder) / "position.json"
 
     def prepare(self) -> None:
-        """Create both folders, closed to other users."""
-        self.home.run.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Create the folders, closed to other users."""
+        for folder in (self.home.run, self.folder, *([self.kept] if self.kept else [])):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
 def write_json(path: Path, value: Any, *, sync: bool = False) -> None:

@@ -53,7 +53,7 @@ class Installing:
         desk.record.failed_children = []
         good = False
         try:
-            result = await self.run(engine, target, resume=resume)
+            result = await self.run(engine, target, resume=resume, trusted=options.trusted)
             good = result.status == "end"
         finally:
             self._positions.finish(good=good)
@@ -106,12 +106,15 @@ class Installing:
         await self._probe(engine, target)
         self._desk.become(Condition(STOPPED))
 
-    async def run(self, engine: EngineLike, target: Target, *, resume: Mapping[str, Any] | None) -> Any:
+    async def run(
+        self, engine: EngineLike, target: Target, *, resume: Mapping[str, Any] | None, trusted: bool = False
+    ) -> Any:
         """Run one script to its end; it is stopped when this is cancelled."""
         positions = getattr(engine, "positions", None)
         if positions is not None:
             positions.earlier = dict(resume or {})
             positions.current = {}
+            positions.trusted = trusted
         self.following = engine.name_of(target.path)
         try:
             return await engine.start(target.path, dict(target.args))

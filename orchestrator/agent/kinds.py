@@ -37,6 +37,7 @@ AGENT_KINDS: Final[dict[str, tuple[str, ...]]] = {
     "given.up": ("attempts", "reason"),
     "failed": ("script", "step", "method", "reason", "hint", "lines"),
     "restored": ("reason",),
+    "checkpoint": ("how", "seconds", "bytes"),
     "torch": ("level", "text", "environment"),
 }
 

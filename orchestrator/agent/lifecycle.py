@@ -9,6 +9,7 @@ from orchestrator.agent.condition import INSTALLING, NOT_INSTALLED, READY, START
 from orchestrator.agent.outcome import Desk, Failure, UpFailedError, UpOptions
 from orchestrator.agent.serving import Serving, settled
 from orchestrator.engine.errors import ScriptError
+from orchestrator.engine.redaction import is_secret
 from orchestrator.engine.values import encode
 
 if TYPE_CHECKING:
@@ -66,7 +67,11 @@ class Lifecycle:
         """
         return await self._alone(lambda: self._climb(options))
 
-    async def _alone(self, work: Callable[[], Awaitable[None]]) -> dict[str, Any]:
+    async def install(self, options: UpOptions) -> dict[str, Any]:
+        """Install if needed, from where it stopped the last time, and start nothing; answers as `up` does."""
+        return await self._alone(lambda: self._install(options))
+
+    async def _alone(self, work: Callable[[], Awaitable[object]]) -> dict[str, Any]:
         """Do a piece of work that goes on when its caller leaves; meanwhile further callers wait for its outcome."""
         if self._up is None or self._up.done():
             self._up = asyncio.create_task(self.desk.guarded(work()))
@@ -175,12 +180,7 @@ class Lifecycle:
 
     # the work
 
-    async def _climb(self, options: UpOptions) -> None:
-        if not options.fresh and options.from_step is None and await self.serving.answers(options):
-            return
-        await self.serving.cancel_restart()
-        await self.serving.stop()
-        self.serving.backoff.reset()
+    async def _install(self, options: UpOptions) -> Plan:
         engine = await self.engine()
         await self._prepare(engine)
         if options.fresh:
@@ -189,6 +189,16 @@ class Lifecycle:
         if plan.install is not None and self.installing.needed(plan, options):
             await self.installing.install(engine, plan.install, options)
             plan = await self._plan(engine)
+        return plan
+
+    async def _climb(self, options: UpOptions) -> None:
+        if not options.fresh and options.from_step is None and await self.serving.answers(options):
+            return
+        await self.serving.cancel_restart()
+        await self.serving.stop()
+        self.serving.backoff.reset()
+        plan = await self._install(options)
+        engine = await self.engine()
         start = plan.offered(options.start) if options.start else plan.start
         if start is None:
             raise UpFailedError(
@@ -198,6 +208,7 @@ class Lifecycle:
                 )
             )
         await self.desk.app.prepare(engine, start)
+        self.desk.record.start = remembered(options.start)
         await self.serving.start(engine, start, options)
 
     async def _prepare(self, engine: EngineLike) -> None:
@@ -212,6 +223,14 @@ class Lifecycle:
             self.desk.emit("warning", {"text": f"{plan.error}; the scripts on disk are used"})
         self._menu_error = plan.error
         return plan
+
+
+def remembered(start: Target | None) -> dict[str, Any] | None:
+    """Return how an app was started as it may be stored: without what looks like a secret."""
+    if start is None:
+        return None
+    args = {key: _jsonable(value) for key, value in start.args.items() if not is_secret(key)}
+    return {"path": start.path, "args": args}
 
 
 def _jsonable(value: Any) -> Any:

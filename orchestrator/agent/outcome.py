@@ -20,6 +20,7 @@ Emit = Callable[[str, Mapping[str, Any]], None]
 class UpOptions:
     """Say how to bring an app up: `fresh` forgets where an install stopped, `from_step` (from 1) goes on there.
 
+    `trusted` takes a stored position though the script's text changed since: somebody compared the steps before it.
     `timeout` in seconds is how long to wait for the URL; `start` is another start script than the menu's default.
     """
 
@@ -27,6 +28,7 @@ class UpOptions:
     from_step: int | None = None
     timeout: float | None = None
     start: Target | None = None
+    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,15 @@ class UpFailedError(PinoctlError):
 class Record:
     """Hold what must outlive the agent.
 
-    `installed` is the install script that ended well, where the menu cannot tell whether the app is installed.
+    `installed` is the install script that ended well, where the menu cannot tell whether the app is installed. `start`
+    is how the app was started last where that was chosen (`path`, `args`), None for the menu's own choice; arguments
+    that look like secrets are not kept.
     """
 
     condition: Condition = field(default_factory=Condition)
     installed: str | None = None
     failed_children: list[str] = field(default_factory=list)
+    start: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -100,7 +105,7 @@ class Desk:
         self.emit("failed", failure.to_json())
         self.become(Condition(FAILED, step=failure.step, reason=failure.reason))
 
-    async def guarded(self, work: Awaitable[None]) -> dict[str, Any]:
+    async def guarded(self, work: Awaitable[object]) -> dict[str, Any]:
         """Do a piece of work and turn its failure into a state and an answer."""
         failure: Failure | None = None
         try:

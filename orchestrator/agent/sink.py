@@ -50,6 +50,7 @@ class AgentSink:
         self._timer: asyncio.TimerHandle | None = None
         self.on_event: Listener = lambda _kind, _data: None
         self.on_output: Callable[[str, str], None] = lambda _script, _raw: None
+        self.on_written: Callable[[str], None] = lambda _text: None
 
     def event(self, kind: str, data: Mapping[str, Any]) -> None:
         """Journal one event and tell everybody."""
@@ -105,6 +106,7 @@ class AgentSink:
     def _write(self, script: str, text: str) -> None:
         if text:
             self._server.output(script, text, self._terminal.write(text))
+            self.on_written(text)
 
     def close(self) -> None:
         """Write what is left."""

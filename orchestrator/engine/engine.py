@@ -78,6 +78,7 @@ class Engine:
         self._later: dict[str, asyncio.Task[RunResult]] = {}
         self._sent_env: dict[Path | None, dict[str, str]] = {}
         self._env_looked: dict[Path | None, tuple[int, float]] = {}
+        self.between_steps: Callable[[Run, int], Awaitable[None]] | None = None
         self.effects = 0  # how many steps were done that may have changed a file
 
     @classmethod
@@ -91,6 +92,7 @@ class Engine:
         environ: Mapping[str, str] | None = None,
         checkpoint: Checkpoint | None = None,
         resume: dict[str, Any] | None = None,
+        between_steps: Callable[[Run, int], Awaitable[None]] | None = None,
         node: NodeProcess | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -98,7 +100,8 @@ class Engine:
         """Start the engine: its sidecar, and nothing else until a script needs it.
 
         `checkpoint` is called with the positions of unfinished runs after every finished step, `resume` is what an
-        earlier engine last gave it, `node` a Node that is booting already.
+        earlier engine last gave it, `between_steps` is waited for with a run and its next step once its position is
+        stored, `node` a Node that is booting already.
         """
         if profile is None:
             from orchestrator.engine.hardware import detect  # noqa: PLC0415  # costs time that a given profile saves
@@ -121,6 +124,7 @@ class Engine:
             clock=clock,
         )
         calls.engine = engine
+        engine.between_steps = between_steps
         engine.positions = Positions(checkpoint, dict(resume or {}), withheld=engine._holds_secret)
         for warning in warnings:
             sink.event("warning", {"text": warning})

@@ -49,11 +49,12 @@ class Positions:
     earlier: dict[str, Any] = field(default_factory=dict)
     current: dict[str, Any] = field(default_factory=dict)
     withheld: Callable[[Any], bool] = lambda _value: False
+    trusted: bool = False  # the steps before the stored positions are known to be what they were
 
     def take(self, path: str, payload: Any) -> Position | None:
         """Return where an earlier run of the same script with the same payload stopped, if it did."""
         saved = self.earlier.pop(path, None)
-        if not isinstance(saved, Mapping) or saved.get("digest") != digest(path, payload):
+        if not isinstance(saved, Mapping) or not (self.trusted or saved.get("digest") == digest(path, payload)):
             return None
         following = saved.get("next")
         if not isinstance(following, int) or isinstance(following, bool) or following < 0:
@@ -77,7 +78,7 @@ class Positions:
             "next": reached.next,
             "input": encode(reached.input),
             "local": encode({} if reached.local is UNDEFINED else reached.local),
-            "digest": known["digest"] if known else digest(path, payload),
+            "digest": known["digest"] if known and not self.trusted else digest(path, payload),
         }
         if parent is not None:
             saved["parent"] = parent

@@ -26,6 +26,11 @@ class Redactor:
         self._held: dict[str, str] = {}
         self.add(values)
 
+    @property
+    def values(self) -> frozenset[str]:
+        """The secrets that are known."""
+        return frozenset(self._values)
+
     def add(self, values: Iterable[str]) -> None:
         """Learn more secrets; shorter ones than four characters would blank half of every log and are left out."""
         fresh = {value for value in values if len(value.strip()) >= SHORTEST} - self._values

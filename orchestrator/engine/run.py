@@ -363,6 +363,8 @@ class Run:
         with contextlib.suppress(PinoctlError):  # a position that cannot be had means only that more is done again
             local = await self.engine.sidecar.snapshot(self.path)
             self.reached(Position(following, value, local, tuple(self.failed_children)))
+            if self.engine.between_steps is not None:
+                await self.engine.between_steps(self, following)
 
     def reached(self, position: Position) -> None:
         """Record a position of this run, below the script that started it."""

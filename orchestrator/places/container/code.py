@@ -1,0 +1,109 @@
+"""pinoctl's own code on its way into containers: an archive, its hash, and the volume that build containers see it by."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.places.container import names
+from orchestrator.places.container.docker import Docker, told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PLACE: Final = "/opt/pinoctl/code"
+LEFT_OUT: Final = frozenset({"__pycache__", "images", "commands", "templates"})
+USER: Final = 1000
+COMPLETE: Final = ".complete"
+
+
+@functools.cache
+def files() -> tuple[tuple[str, bytes], ...]:
+    """Return the package's files: path in the archive and content, sorted; what only commands need is left out."""
+    import orchestrator  # noqa: PLC0415  # only to know where the package is
+
+    root = Path(orchestrator.__file__).parent
+    return tuple(sorted((f"orchestrator/{path.relative_to(root)}", path.read_bytes()) for path in _walk(root)))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.is_dir():
+            if path.name not in LEFT_OUT and not path.is_symlink():
+                yield from _walk(path)
+        elif path.suffix != ".pyc":
+            yield path
+
+
+@functools.cache
+def digest() -> str:
+    """Return the hash of the code."""
+    found = hashlib.sha256()
+    for name, content in files():
+        found.update(f"{name}\0{len(content)}\0".encode() + content)
+    return found.hexdigest()
+
+
+def archive() -> bytes:
+    """Pack the code, owned by the containers' user; the same code gives the same bytes."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        folders: set[str] = set()
+        for name, content in files():
+            for folder in reversed(Path(name).parents):
+                if str(folder) != "." and str(folder) not in folders:
+                    folders.add(str(folder))
+                    tar.addfile(_entry(str(folder), folder=True))
+            tar.addfile(_entry(name, size=len(content)), io.BytesIO(content))
+    return packed.getvalue()
+
+
+def _entry(name: str, *, size: int = 0, folder: bool = False) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type = tarfile.DIRTYPE if folder else tarfile.REGTYPE
+    entry.mode, entry.size, entry.uid, entry.gid = 0o755 if folder else 0o644, size, USER, USER
+    return entry
+
+
+def put(docker: Docker, container: str) -> None:
+    """Write the code into a container."""
+    with told("pinoctl's code cannot be put into a container"):
+        docker.api.put_archive(container, PLACE, archive())
+
+
+def volume(docker: Docker, image: str) -> str:
+    """Return the volume that holds this code, made and filled if need be; build containers mount it read-only.
+
+    Its name has the code's hash, and a mark written last says that it is complete. It is filled by way of a container
+    that is never started.
+    """
+    from docker.errors import NotFound  # noqa: PLC0415  # see docker.connect
+
+    name = f"{names.CODE_VOLUME}-{digest()[:12]}"
+    with told("the volume of pinoctl's code cannot be made"):
+        filler = docker.client.containers.create(
+            image,
+            entrypoint=["true"],
+            labels={names.KIND: "helper"},
+            volumes={name: {"bind": PLACE, "mode": "rw"}},
+        )
+        try:
+            try:
+                docker.api.get_archive(filler.id, f"{PLACE}/{COMPLETE}")
+            except NotFound:
+                docker.api.put_archive(filler.id, PLACE, archive())
+                docker.api.put_archive(filler.id, PLACE, _mark())
+        finally:
+            filler.remove(force=True)
+    return name
+
+
+def _mark() -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        tar.addfile(_entry(COMPLETE))
+    return packed.getvalue()

@@ -1,0 +1,68 @@
+"""What containers, images and volumes are called, and the labels by which they are found again."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from orchestrator.engine.home import Home
+
+PREFIX: Final = "pinoctl"
+APP: Final = "pinoctl.app"  # the app's name as its folder spells it
+HOME: Final = "pinoctl.home"  # the home that it belongs to
+KIND: Final = "pinoctl.kind"  # base, checkpoint, image; build, app, helper
+CHAIN: Final = "pinoctl.chain"  # the steps that are done in an image
+ROOT: Final = "pinoctl.root"  # what the steps start from
+CODE: Final = "pinoctl.code"  # hash of pinoctl's own code in an image
+LAUNCHER: Final = "pinoctl.launcher"  # hash of the launcher's files in an image
+INSTALLED: Final = "pinoctl.installed"  # `true` when every step is done
+BASE: Final = "pinoctl.base"  # the id of the base image
+LOCK: Final = "pinoctl.lock"  # what the image consists of
+CONFIG: Final = "pinoctl.config"  # hash of how a container was made
+RECIPE: Final = "pinoctl.recipe"  # hash of what a base image was made from
+HARDWARE: Final = "pinoctl.hardware"
+LAYERS: Final = "pinoctl.layers"
+VERSION: Final = "pinoctl.version"
+MODE: Final = "pinoctl.mode"  # image or volume
+
+BASE_REPOSITORY: Final = "pinoctl/base"
+SHARED_VOLUME: Final = "pinoctl-shared"
+CODE_VOLUME: Final = "pinoctl-code"
+
+
+def home_key(home: Home) -> str:
+    """Return a few letters that tell homes apart."""
+    return hashlib.sha256(str(home.root).encode()).hexdigest()[:8]
+
+
+def repository(app: str) -> str:
+    """Return the repository of an app's images; names that differ in case share it, as they do everywhere."""
+    name = re.sub(r"[._-]{2,}", lambda found: found[0][0], app.lower()).strip("._-")
+    return f"{PREFIX}/{name or hashlib.sha256(app.encode()).hexdigest()[:12]}"
+
+
+def current(home: Home, app: str) -> str:
+    """Return the reference of the image that an app runs from in a home."""
+    return f"{repository(app)}:{home_key(home)}"
+
+
+def previous(home: Home, app: str) -> str:
+    """Return the reference of the image before the last update."""
+    return f"{repository(app)}:{home_key(home)}-previous"
+
+
+def candidate(home: Home, app: str) -> str:
+    """Return the reference of an image that is built and not yet used."""
+    return f"{repository(app)}:{home_key(home)}-next"
+
+
+def checkpoint(app: str, key: str) -> str:
+    """Return the reference of a checkpoint."""
+    return f"{repository(app)}:checkpoint-{key[:20]}"
+
+
+def container(home: Home, app: str, what: str = "") -> str:
+    """Return the name of an app's container; `what` is `build`, `next` or `old`."""
+    return f"{PREFIX}-{app}-{home_key(home)}" + (f"-{what}" if what else "")
