@@ -1,160 +1,307 @@
-"""Forwarding in a container: apps bind 127.0.0.1, which no published port reaches; reserved ports lead there."""
+"""Forwarding in a container: reserved ports on all addresses, each passed on to a server that an app has on loopback.
+
+A published port reaches a container's own address, never its loopback, where apps listen as a rule; and it has to be
+chosen before the app's own port is known. So a few reserved ports are listened on, and their targets come later.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
-import struct
-from typing import TYPE_CHECKING, Final
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from orchestrator.engine.errors import PinoctlError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-PIECE: Final = 1 << 18
-BACKLOG: Final = 1024
-MAIN: Final = 0
-OTHER: Final = {"127.0.0.1": "::1", "::1": "127.0.0.1"}
+V4, V6 = "127.0.0.1", "::1"
+BACKLOG = 1024
+BUFFER = 1 << 20  # bytes that may wait for a slow reader before its writer is held back
+CONNECT_SECONDS = 10.0
+KEEPALIVE_SECONDS = 60  # a peer that vanished without a word is noticed after some minutes of these
+
+_ROUTE_UP_GATEWAY = 0x1 | 0x2  # RTF_UP and RTF_GATEWAY of linux/route.h
+_ROUTE_FIELDS = 8  # up to and including the mask
+
+
+class ForwardError(PinoctlError):
+    """A reserved port could not be listened on."""
+
+
+def addresses(host: str) -> tuple[str, ...]:
+    """Say where a server that listens on this address is reached from the same machine, best first.
+
+    Loopback and "all addresses" get the other family's loopback as a second try: `localhost` means one or the other.
+    """
+    plain = host.strip("[]").lower()
+    if plain in {"", "*", "0.0.0.0", "localhost", V4}:  # noqa: S104  # compared with, not bound to
+        return (V4, V6)
+    if plain in {"::", V6}:
+        return (V6, V4)
+    return (plain, V6) if plain.startswith("127.") else (plain,)
+
+
+def plain_address(address: str) -> str:
+    """Strip what a socket puts round an address: the zone of IPv6, and IPv6 round an IPv4 address."""
+    bare = address.partition("%")[0]
+    try:
+        parsed = ipaddress.ip_address(bare)
+    except ValueError:
+        return bare
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return str(mapped or parsed)
+
+
+def gateway_of(route_text: str) -> str | None:
+    """Read the default gateway (IPv4, dotted) from the text of /proc/net/route; None without one.
+
+    With several the one of the lowest metric counts, as for the kernel.
+    """
+    found: list[tuple[int, str]] = []
+    for line in route_text.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) < _ROUTE_FIELDS:
+            continue
+        with contextlib.suppress(ValueError, OverflowError):
+            destination, gateway, flags, mask = (int(fields[at], 16) for at in (1, 2, 3, 7))
+            if destination == mask == 0 and flags & _ROUTE_UP_GATEWAY == _ROUTE_UP_GATEWAY:
+                # The kernel prints the address as a number in its own byte order.
+                found.append((int(fields[6]), str(ipaddress.IPv4Address(gateway.to_bytes(4, sys.byteorder)))))
+    return min(found)[1] if found else None
+
+
+def only_from(gateway: str | None) -> Callable[[str], bool]:
+    """Make a Forwarder's `allowed` that takes loopback and the gateway of the bridge network, and nobody else."""
+
+    def allowed(peer: str) -> bool:
+        try:
+            return peer == gateway or ipaddress.ip_address(peer).is_loopback
+        except ValueError:
+            return False
+
+    return allowed
+
+
+class _End(asyncio.Protocol):
+    """One end of a forwarded connection; what arrives goes to the other end, no faster than that takes it."""
+
+    def __init__(self, opened: Callable[[_End], None], lost: Callable[[_End], None]) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.other: _End | None = None
+        self.finished = False  # the peer has sent everything
+        self._early = bytearray()
+        self._opened = opened
+        self._lost = lost
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=BUFFER)
+        self.transport.pause_reading()
+        _keep_alive(self.transport.get_extra_info("socket"))
+        self._opened(self)
+
+    def join(self, other: _End) -> None:
+        """Begin to pass on what arrives here."""
+        self.other = other
+        if self._early:
+            self._pass(bytes(self._early))
+            self._early.clear()
+        if self.finished:
+            self._pass_end()
+        elif self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is not None:
+            self._pass(data)
+            return
+        # Early releases of Python 3.10 and 3.11 read on although reading was paused as soon as the connection stood.
+        self._early += data
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        self.finished = True
+        if self.other is not None:
+            self._pass_end()
+        return True  # this end may still be written to
+
+    def pause_writing(self) -> None:
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        other = self.other
+        if other is not None and other.transport is not None and not (other.finished or other.transport.is_closing()):
+            other.transport.resume_reading()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self._lost(self)
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.close()  # after what is still to be sent: it may be the answer that says why
+
+    def abort(self) -> None:
+        """End this connection without waiting for what has not been sent."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _pass(self, data: bytes) -> None:
+        if self.other is not None and self.other.transport is not None and not self.other.transport.is_closing():
+            self.other.transport.write(data)
+
+    def _pass_end(self) -> None:
+        other = self.other
+        if other is None or other.transport is None or self.transport is None:
+            return
+        if other.finished:
+            self.transport.close()
+            other.transport.close()
+        elif not other.transport.is_closing():
+            with contextlib.suppress(OSError):  # reset a moment ago; its reader will be told
+                other.transport.write_eof()
 
 
 class Forwarder:
-    """Listen on reserved ports and pass what comes on to the servers assigned to them."""
+    """The reserved ports of a container (slots 0, 1, ...) and the servers that they lead to; made by `listen`."""
 
-    def __init__(self, ports: Sequence[int], allowed: Callable[[str], bool] | None) -> None:
-        self._reserved = tuple(ports)
+    def __init__(self, allowed: Callable[[str], bool] | None) -> None:
         self._allowed = allowed
-        self._targets: dict[int, tuple[str, int]] = {}
-        self._slots: dict[int, int] = {}  # app port → slot
         self._servers: list[asyncio.Server] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._targets: list[tuple[str, int] | None] = []
+        self._keeps: dict[int, int] = {}  # app's port -> slot, also of servers that are gone, in order of appearance
+        self._ends: set[_End] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self.ports: tuple[int, ...] = ()
 
     @classmethod
     async def listen(
         cls,
         ports: Sequence[int],
         *,
-        host: str = "0.0.0.0",  # noqa: S104  # a container's own address
+        host: str = "0.0.0.0",  # noqa: S104  # what is published is reached by the container's own address
         allowed: Callable[[str], bool] | None = None,
     ) -> Forwarder:
-        """Listen on every port of `ports`; `allowed` tells of a peer's address whether it may come in."""
-        forwarder = cls(ports, allowed)
+        """Listen on the reserved ports (0 takes a free one; `.ports` says which), all without a target so far.
+
+        `allowed` is asked about each peer's address (as `plain_address` writes it); None lets everyone in. Raises
+        ForwardError when a port is taken; nothing stays open then.
+        """
+        forwarder = cls(allowed)
+        loop = asyncio.get_running_loop()
         try:
             for slot, port in enumerate(ports):
-                forwarder._servers.append(
-                    await asyncio.start_server(forwarder._accept(slot), host, port, limit=PIECE, backlog=BACKLOG)
-                )
-        except BaseException:
+                forwarder._targets.append(None)
+                opened = partial(forwarder._accept, slot)
+                factory = partial(_End, opened, forwarder._ends.discard)
+                server = await loop.create_server(factory, host, port, backlog=BACKLOG)
+                forwarder._servers.append(server)
+                forwarder.ports += (int(server.sockets[0].getsockname()[1]),)
+        except OSError as error:
             await forwarder.close()
-            raise
+            raise ForwardError(
+                f"cannot listen on the reserved port {port} of `{host}`: {error.strerror or error}",
+                hint="End what listens there, or reserve other ports",
+            ) from error
         return forwarder
 
     def set_target(self, slot: int, target: tuple[str, int] | None) -> None:
-        """Say where a slot leads; connections that are open stay as they are."""
-        if target is None:
-            self._targets.pop(slot, None)
-        else:
-            self._targets[slot] = (loopback(target[0]), target[1])
+        """Lead new connections of this slot to (host, port), or close them at once (None); raises IndexError."""
+        if not 0 <= slot < len(self._targets):
+            raise IndexError(f"there is no slot {slot}, only {len(self._targets)} ports are reserved")
+        self._targets[slot] = target
+
+    def target(self, slot: int) -> tuple[str, int] | None:
+        """Say where new connections of this slot go; raises IndexError."""
+        return self._targets[slot]
 
     def assign(self, main: int | None, others: Sequence[tuple[str, int]]) -> dict[int, int]:
-        """Give the app's main port the first slot, and its further servers the next ones in order of appearance.
+        """Give slot 0 to the app's main port and the next ones to its other servers; returns app port -> reserved port.
 
-        Returns app port → reserved port; servers for which no slot is left are not in it.
+        `others` is everything that listens now, (host, port); it may name the main port (which tells its host) and our
+        own ports, which are passed over. A port keeps its slot as long as there are slots for all, also while nobody
+        listens there; when there are too few, those longest known go first, and the newest get none.
         """
-        hosts = {port: host for host, port in reversed(others)}
-        slots = {port: slot for port, slot in self._slots.items() if slot != MAIN and port in hosts and port != main}
+        hosts: dict[int, str] = {}
+        for host, port in others:
+            if port not in self.ports:
+                hosts.setdefault(port, host)
         if main is not None:
-            slots[main] = MAIN
-        free = [slot for slot in range(1, len(self._reserved)) if slot not in slots.values()]
-        for _host, port in others:
-            if port not in slots and free:
-                slots[port] = free.pop(0)
-        self._slots = slots
-        for slot in range(len(self._reserved)):
-            self.set_target(slot, None)
-        for port, slot in slots.items():
-            self.set_target(slot, (hosts.get(port, "127.0.0.1"), port))
-        return {port: self._reserved[slot] for port, slot in slots.items()}
+            hosts.setdefault(main, V4)
+            self._keeps.pop(main, None)
+        further = [port for port in hosts if port != main]
+        for port in further:
+            if port not in self._keeps and (slot := self._free_slot(hosts)) is not None:
+                self._keeps[port] = slot
+        slots = {port: self._keeps[port] for port in further if port in self._keeps}
+        if main is not None and self.ports:
+            slots = {main: 0, **slots}
+        targets = {slot: (hosts[port], port) for port, slot in slots.items()}
+        self._targets = [targets.get(slot) for slot in range(len(self._targets))]
+        return {port: self.ports[slot] for port, slot in slots.items()}
+
+    def _free_slot(self, listening: dict[int, str]) -> int | None:
+        taken = set(self._keeps.values())
+        for slot in range(1, len(self.ports)):
+            if slot not in taken:
+                return slot
+        for port in self._keeps:
+            if port not in listening:
+                return self._keeps.pop(port)
+        return None
+
+    def _accept(self, slot: int, client: _End) -> None:
+        self._ends.add(client)
+        target = self._targets[slot]
+        peer = client.transport.get_extra_info("peername") if client.transport is not None else None
+        welcome = self._allowed is None or (peer is not None and self._allowed(plain_address(str(peer[0]))))
+        if target is None or not welcome or self._closed:
+            client.abort()
+            return
+        task = asyncio.get_running_loop().create_task(self._connect(client, target))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    async def _connect(self, client: _End, target: tuple[str, int]) -> None:
+        loop = asyncio.get_running_loop()
+        factory = partial(_End, self._ends.add, self._ends.discard)
+        for host in addresses(target[0]):
+            with contextlib.suppress(OSError, asyncio.TimeoutError):
+                _, server = await asyncio.wait_for(loop.create_connection(factory, host, target[1]), CONNECT_SECONDS)
+                break
+        else:
+            client.abort()
+            return
+        if client not in self._ends:  # it left while we were connecting
+            server.abort()
+            return
+        client.join(server)
+        server.join(client)
 
     async def close(self) -> None:
-        """Stop listening and cut every connection."""
+        """Stop listening and end every connection; when this returns, no task and no socket is left."""
+        self._closed = True
         for server in self._servers:
             server.close()
-        for task in list(self._tasks):
+        connecting = list(self._connecting)
+        for task in connecting:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _accept(self, slot: int) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
-        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.ensure_future(self._serve(slot, reader, writer))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-        return accept
-
-    async def _serve(self, slot: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            peer = str((writer.get_extra_info("peername") or [""])[0])
-            target = self._targets.get(slot)
-            if target is None or (self._allowed is not None and not self._allowed(peer)):
-                return
-            opened = await connect(target)
-            if opened is not None:
-                await splice((reader, writer), opened)
-        finally:
-            cut(writer)
+        await asyncio.gather(*connecting, return_exceptions=True)
+        while self._ends:
+            for end in list(self._ends):
+                end.abort()
+            await asyncio.sleep(0)  # transports close their sockets in the loop's next round
+        for server in self._servers:
+            await server.wait_closed()
+        self._servers.clear()
 
 
-Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-def loopback(host: str) -> str:
-    """Return the address under which a server is reached from inside."""
-    return {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, nothing is bound
-
-
-async def connect(target: tuple[str, int]) -> Pair | None:
-    """Connect to a server, by the other loopback address where one refuses; None when nobody is there."""
-    host, port = target
-    for each in (host, OTHER.get(host)):
-        if each is not None:
-            with contextlib.suppress(OSError):
-                return await asyncio.open_connection(each, port, limit=PIECE)
-    return None
-
-
-async def splice(one: Pair, other: Pair) -> None:
-    """Pass bytes both ways until both sides are done; the end of one direction is passed on and the other goes on."""
-    both = [asyncio.ensure_future(_pump(one[0], other[1])), asyncio.ensure_future(_pump(other[0], one[1]))]
-    try:
-        done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_EXCEPTION)
-        if any(task.exception() is not None for task in done):
-            return
-    finally:
-        for task in both:
-            task.cancel()
-        await asyncio.gather(*both, return_exceptions=True)
-        cut(other[1])
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while piece := await reader.read(PIECE):
-        writer.write(piece)
-        await writer.drain()
-    if writer.can_write_eof():
-        writer.write_eof()
-
-
-def cut(writer: asyncio.StreamWriter) -> None:
-    """Close a connection, whatever state it is in."""
-    with contextlib.suppress(OSError, RuntimeError):
-        writer.close()
-
-
-def gateway_of(route: str) -> str | None:
-    """Return the default gateway in the text of `/proc/net/route`, None without one."""
-    for line in route.splitlines()[1:]:
-        columns = line.split()
-        if len(columns) > 2 and columns[1] == "00000000":  # noqa: PLR2004  # interface, destination, gateway
-            with contextlib.suppress(ValueError, struct.error):
-                return socket.inet_ntoa(struct.pack("<L", int(columns[2], 16)))
-    return None
+def _keep_alive(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)
