@@ -103,7 +103,7 @@ def escape(value: str) -> str:
 
 
 def reference(name: str, why: str) -> str:
-    """Return the text that Compose replaces by a variable of whoever runs it; where that is unset it stops with `why`."""
+    """Return the text that Compose replaces by its runner's variable, and stops with `why` where that is unset."""
     return f"${{{name}:?{why}}}"
 
 
@@ -147,6 +147,7 @@ def _service(app: ComposeApp, template: Mapping[str, Any]) -> dict[str, Any]:
         "volumes": [{"type": "volume", "source": VOLUME, "target": DATA}],
     }
     own.update(_limits(app))
+    # Twice, so that what is the app's own comes first to the reader and still wins.
     service = merge(own, template["every"])
     if app.gpu:
         service = merge(service, template["gpu"])
@@ -196,7 +197,7 @@ def _header(project: Mapping[str, Any]) -> list[str]:
     others = [name for name in wanted if name != TOKEN]
     return [
         "Made by `pinoctl export compose`. Whoever starts it chooses the token that opens the apps, once:",
-        f'echo "{TOKEN}=$(openssl rand -hex 32)" > .env && chmod 600 .env',
+        f'(umask 077; echo "{TOKEN}=$(openssl rand -hex 32)" >> .env)',
         *([f"Put into that file as well: {', '.join(others)}"] if others else []),
         "docker compose up --detach --wait",
         "It is reached from this machine only:",

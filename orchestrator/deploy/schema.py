@@ -100,11 +100,16 @@ def _validator() -> jsonschema.Draft202012Validator:
 def _said(wrong: ValidationError) -> str:
     """Return what the schema says, without the value, which may be a secret and which the library's messages quote."""
     if wrong.validator == "additionalProperties":
-        return wrong.message[:1].lower() + wrong.message[1:]  # quotes names only
+        rule: Any = wrong.schema
+        unknown = _unknown(wrong.instance, rule.get("properties", {}), rule.get("patternProperties", {}))
+        return f"nothing may be called {', '.join(f'`{name}`' for name in unknown)} there"
     if wrong.validator == "type":
-        kinds = wrong.validator_value
-        return f"it has to be of type {' or '.join([kinds] if isinstance(kinds, str) else kinds)}"
+        return f"it has to be of type {json.dumps(wrong.validator_value)}"
     return f"it breaks the schema's rule `{wrong.validator}`: {json.dumps(wrong.validator_value)[:200]}"
+
+
+def _unknown(names: Any, known: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    return [name for name in names if name not in known and not any(re.search(one, name) for one in patterns)]
 
 
 def _settings(service: Mapping[str, Any], at: Path) -> Iterator[Finding]:
