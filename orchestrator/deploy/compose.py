@@ -58,7 +58,8 @@ def project(apps: Sequence[ComposeApp], *, name: str, volume: str, external: boo
     """Build the Compose project of these apps, as data.
 
     Every app is a service that shares the volume called `volume` at /data; `external` says that the volume is there
-    already and not the project's to make or remove. Raises BadInputError for what no project can be made of.
+    already and not the project's to make or remove: `docker compose down --volumes` removes any other, even one that
+    it did not make. Raises BadInputError for what no project can be made of.
     """
     if not apps:
         raise BadInputError("a Compose project needs at least one app", hint="name the apps to export")
