@@ -17,6 +17,7 @@ PACKAGE = ROOT / "orchestrator"
 # package → what it may import from this project besides itself; from the command line to the engine, never back
 MAY_IMPORT: dict[str, set[str]] = {
     "engine": set(),
+    "lock": {"engine"},
     "hosts": {"engine"},
     "places": {"engine"},
     "catalog": {"engine"},
@@ -46,6 +47,7 @@ MAY_START_PROCESSES = {
     "orchestrator/engine/tools/conda.py",  # conda's installer
     "orchestrator/engine/tools/pythons.py",  # Pythons, to ask which they are
     "orchestrator/launcher/git.py",  # git
+    "orchestrator/lock/checkouts.py",  # git, for what a work tree is at
     "orchestrator/torch/probe.py",  # an environment's Python, to ask its torch
 }
 
