@@ -1,0 +1,116 @@
+"""Keeping what a user made when an app's container is replaced: its changes go into the new one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.places.container.archives import Side
+from orchestrator.places.container.carrying import Carrying
+from orchestrator.places.container.changes import KEPT, REMOVED_LIST, diff_of_users, mounts_of, tree
+from orchestrator.places.container.docker import DockerError, told
+from orchestrator.places.container.names import KIND
+from orchestrator.places.container.packing import Packing, gathered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from docker import DockerClient
+
+    from orchestrator.places.container.carrying import Plan
+
+__all__ = ["Carried", "carry", "diff_of_users"]
+
+STAMP: Final = "%Y-%m-%dT%H-%M-%SZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """List absolute paths: put in their place, deleted at the new container's start, and where others are kept."""
+
+    copied: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    kept_aside: tuple[str, ...] = ()
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def carry(
+    docker: DockerClient,
+    old: str,
+    new: str,
+    *,
+    roots: Sequence[str],
+    say: Callable[[str], None],
+    tracked: Callable[[str], bool] | None = None,
+    clock: Callable[[], datetime] = _now,
+) -> Carried:
+    """Put what was changed in container `old` below `roots` into `new`, which is created and was never started.
+
+    The first of `roots` is the app's folder. `tracked` tells what the program owns, git's indexes in the new image by
+    default. `old` is only read; it should be stopped, as a file that changes meanwhile ends in DockerError. After any
+    error `new` is to be thrown away and made anew; everything may then be repeated. Deletions are left to the agent,
+    which does at its start what `/pinokio/.carry-removed.json` lists.
+    """
+    with told("what the user made cannot be carried over"):
+        about: dict[str, Any] = docker.api.inspect_container(old)
+        state = docker.api.inspect_container(new)
+        if not state["State"].get("StartedAt", "").startswith("0001-"):
+            raise DockerError(
+                f"container `{new[:12]}` was started before, so nothing can be carried into it safely",
+                hint="remove it and run the same command again",
+            )
+        apart = mounts_of(about)
+        changes = docker.api.diff(old) or []
+        pending = _pending(Side(docker, old))
+        trees = tree(changes, roots, apart)
+        if not trees and not pending:
+            return Carried()
+        with _never_started(docker, about["Image"]) as base, _never_started(docker, state["Image"]) as theirs:
+            sides = Side(docker, base), Side(docker, old), Side(docker, theirs)
+            stamp = clock().astimezone(timezone.utc).strftime(STAMP)
+            plan = Carrying(sides, roots=roots, stamp=stamp, apart=apart, pending=pending, tracked=tracked).carry(trees)
+            if plan.puts or plan.removed:
+                listed = {REMOVED_LIST: json.dumps(plan.removed).encode()} if plan.removed else {}
+                packing = Packing(sides[1], sides[2], plan.puts, apart, listed)
+                docker.api.put_archive(new, "/", gathered(packing.pieces()))
+    carried = _told(plan)
+    if carried.kept_aside:
+        say(
+            f"{len(carried.kept_aside)} files were changed by you and by the update; the versions not in use are kept"
+            f" as `NAME.new` or in `{roots[0]}/{KEPT}/{stamp}`"
+        )
+    return carried
+
+
+def _told(plan: Plan) -> Carried:
+    aside = set(plan.aside)
+    copied = tuple(put.target for put in plan.puts if put.target not in aside)
+    return Carried(copied, tuple(plan.removed), tuple(plan.aside))
+
+
+def _pending(mine: Side) -> tuple[str, ...]:
+    """Return the deletions that the old container would have done at its next start."""
+    entry = mine.entry(REMOVED_LIST)
+    if entry is None or entry.kind != "file":
+        return ()
+    try:
+        listed = json.loads(mine.read(REMOVED_LIST))
+    except ValueError:
+        return ()
+    return tuple(each for each in listed if isinstance(each, str)) if isinstance(listed, list) else ()
+
+
+@contextlib.contextmanager
+def _never_started(docker: DockerClient, image: str) -> Iterator[str]:
+    """Make a container to read an image from, and remove it in the end."""
+    made: str = docker.api.create_container(image, ["true"], labels={KIND: "helper"})["Id"]
+    try:
+        yield made
+    finally:
+        docker.api.remove_container(made, force=True, v=True)

@@ -1,0 +1,231 @@
+"""Deciding what of a user's changes goes where: base = the old image, mine = the old container, theirs = the new image.
+
+What only the user changed is the user's, what only the update changed is the update's. Where both did, files of the
+program stay as in the new image and the user's version is kept aside; of everything else the user's version goes on,
+and the new image's is kept beside it as `NAME.new`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+from orchestrator.places.container.changes import ADDED, DELETED, KEPT, below, in_git
+from orchestrator.places.container.repositories import Repositories
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from orchestrator.places.container.archives import Entry, Seen
+    from orchestrator.places.container.changes import Node
+
+INSTALLED: Final = {"site-packages", "dist-packages", "node_modules", ".git"}
+ENVIRONMENT: Final = {"bin", "lib", "lib64"}
+LOST: Final = "\ufffd"  # what the daemon's list shows for a byte that is no UTF-8
+
+
+class Reads(Protocol):
+    """Tell what is in a container or an image."""
+
+    def entry(self, path: str) -> Entry | None:
+        """Return what is at a path."""
+
+    def digest(self, path: str) -> str:
+        """Return what tells its content from others."""
+
+    def read(self, path: str) -> bytes:
+        """Return the content of a small file."""
+
+    def manifest(self, path: str) -> dict[str, Seen]:
+        """Return what is below a folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Say that `source` goes to `target`; `mine` tells from where; `head` takes a folder's mode alone."""
+
+    source: str
+    target: str
+    mine: bool = True
+    head: bool = False
+
+
+@dataclass(slots=True)
+class Plan:
+    """List what is to be done: copies, deletions (absolute paths), and which copies are only kept aside."""
+
+    puts: list[Put] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    aside: list[str] = field(default_factory=list)
+
+
+class Carrying:
+    """Compare three sides and fill `plan`; `apart` are the mounts of the old container, `stamp` names what is kept."""
+
+    def __init__(
+        self,
+        sides: tuple[Reads, Reads, Reads],
+        *,
+        roots: Sequence[str],
+        stamp: str,
+        apart: Sequence[str] = (),
+        pending: Sequence[str] = (),
+        tracked: Callable[[str], bool] | None = None,
+    ) -> None:
+        self.base, self.mine, self.theirs = sides
+        self.plan = Plan()
+        self._roots = roots
+        self._stamp = stamp
+        self._apart = apart
+        self._pending = pending
+        self._repositories = Repositories(self.base, self.mine, self.theirs, roots)
+        self._tracked = tracked or self._repositories.tracked
+
+    def carry(self, trees: Sequence[Node]) -> Plan:
+        """Decide about every change, and about deletions that the old container had still to do."""
+        for node in trees:
+            self._visit(node)
+        for path in self._pending:
+            if below(path, self._roots) and path not in self.plan.removed and self._is_mine(path) is None:
+                self._deleted(path)
+        return self.plan
+
+    def _is_mine(self, path: str) -> Entry | None:
+        """Return what the user has at a path; what waits for its deletion is gone."""
+        return None if below(path, self._pending) else self.mine.entry(path)
+
+    def _visit(self, node: Node) -> None:
+        path = node.path
+        mine, base, theirs = self._is_mine(path), self.base.entry(path), self.theirs.entry(path)
+        if mine is None:
+            if node.kind == DELETED:
+                self._deleted(path)
+            elif LOST in path and node.kind == ADDED:
+                self.plan.puts.append(Put(path, path))
+            return
+        if mine.kind == "other":  # sockets and devices belong to what runs
+            return
+        if mine.folder and (theirs.folder if theirs else base is not None and base.folder):
+            self._merge(node, mine, base, theirs)
+        elif mine.folder and base is None and theirs is None and any(below(each, [path]) for each in self._apart):
+            self.plan.puts.append(Put(path, path, head=True))
+            for each in node.below.values():
+                self._visit(each)
+        else:
+            self._leaf(node, mine, base, theirs)
+
+    def _merge(self, node: Node, mine: Entry, base: Entry | None, theirs: Entry | None) -> None:
+        if base and theirs and mine.mode != base.mode == theirs.mode:
+            self.plan.puts.append(Put(node.path, node.path, head=True))
+        if node.kind == DELETED and base and base.folder:  # deleted and made anew: the list may not say what is gone
+            gone = sorted(name for name in self.base.manifest(node.path) if name)
+            for name in gone:
+                path = f"{node.path}/{name}"
+                above = self._is_mine(path.rpartition("/")[0])
+                if self._is_mine(path) is None and above is not None and above.folder:
+                    self._deleted(path)
+        for each in node.below.values():
+            self._visit(each)
+
+    def _leaf(self, node: Node, mine: Entry, base: Entry | None, theirs: Entry | None) -> None:
+        path = node.path
+        if in_git(path) is not None and theirs is not None and self._git(path):
+            return
+        if self._same(self.base, self.theirs, path) and not self._repositories.of_two_updates(path):
+            if base is None or not self._same(self.base, self.mine, path):
+                self.plan.puts.append(Put(path, path))
+        elif self._same(self.mine, self.theirs, path) or self._same(self.mine, self.base, path):
+            return
+        elif mine.folder and base is not None and base.folder:
+            for (
+                each
+            ) in node.leaves():  # the folder became something else: only what the user changed in it is the user's
+                entry = self._is_mine(each.path)
+                if entry is not None and entry.kind != "other":
+                    self._aside(each.path)
+        elif self.belongs_to_program(path):
+            self._aside(path)
+        else:
+            self.plan.puts.append(Put(path, path))
+            if theirs is not None:
+                self._beside(path)
+
+    def _git(self, path: str) -> bool:
+        """Decide about what says where a repository stands: all of it changes hands or none; False for other files."""
+        whose = self._repositories.whose(path)
+        if whose == "mine":
+            self.plan.puts.append(Put(path, path))
+        elif whose == "both":
+            self._aside(path)
+        return whose is not None
+
+    def _aside(self, path: str) -> None:
+        """Keep the user's version of what stays as the new image has it."""
+        app = self._roots[0].rstrip("/")
+        name = path[len(app) + 1 :] if below(path, [app]) else path.lstrip("/")
+        target = f"{app}/{KEPT}/{self._stamp}/{name}"
+        self.plan.puts.append(Put(path, target))
+        self.plan.aside.append(target)
+
+    def _beside(self, path: str) -> None:
+        """Keep the new image's version of what goes on as the user had it."""
+        target = f"{path}.new"
+        if self.mine.entry(target) is not None or self.theirs.entry(target) is not None:
+            target = f"{path}.new-{self._stamp}"
+        self.plan.puts.append(Put(path, target, mine=False))
+        self.plan.aside.append(target)
+
+    def _deleted(self, path: str) -> None:
+        base, theirs = self.base.entry(path), self.theirs.entry(path)
+        inside = in_git(path)
+        if theirs is None:
+            return
+        if inside is not None and (
+            inside.startswith("objects") or self._repositories.whose(path) in {"theirs", "both"}
+        ):  # what the user's git packed anew may still be needed here
+            return
+        if base and base.folder and theirs.folder:
+            self._deleted_folder(path)
+        elif self._same(self.base, self.theirs, path) and not self._repositories.of_two_updates(path):
+            self.plan.removed.append(path)
+        elif not self.belongs_to_program(path):
+            self.plan.removed.append(path)
+            self._beside(path)
+
+    def _deleted_folder(self, path: str) -> None:
+        base, theirs = self.base.manifest(path), self.theirs.manifest(path)
+        gone, stays = [], False
+        for name, seen in sorted(theirs.items()):
+            place = f"{path}/{name}"
+            if seen[0] == "folder" or not name:
+                continue
+            if name not in base:
+                stays = True
+            elif base[name] == seen:
+                gone.append(place)
+            elif self.belongs_to_program(place):
+                stays = True
+            else:
+                stays = True
+                gone.append(place)
+                self._beside(place)
+        self.plan.removed += gone if stays else [path]
+
+    def _same(self, one: Reads, other: Reads, path: str) -> bool:
+        """Tell whether two sides have the same at a path: kind, mode, content; contents are compared last."""
+        first, second = (self._is_mine(path) if side is self.mine else side.entry(path) for side in (one, other))
+        if first is None or second is None:
+            return first is second
+        return first == second and one.digest(path) == other.digest(path)
+
+    def belongs_to_program(self, path: str) -> bool:
+        """Tell whether a path is the program's: tracked by git in the new image, or of an installed environment."""
+        parts = path.split("/")
+        if INSTALLED.intersection(parts):
+            return True
+        for at, part in enumerate(parts[:-1]):
+            if part in ENVIRONMENT:
+                folder = "/".join(parts[:at])
+                if any(self.theirs.entry(f"{folder}/{sign}") for sign in ("pyvenv.cfg", "conda-meta")):
+                    return True
+        return self._tracked(path) or self._repositories.of_two_updates(path)
