@@ -87,6 +87,20 @@ def only_from(gateway: str | None) -> Callable[[str], bool]:
     return allowed
 
 
+def arrived(transport: asyncio.BaseTransport) -> bytes:
+    """Read what has come in on a connection that broke: asyncio drops it as soon as writing fails.
+
+    An app that answers without reading all of a request, and ends, breaks it so; its answer is here. To be called from
+    `connection_lost`, when the socket is still open.
+    """
+    pieces = []
+    with contextlib.suppress(OSError), transport.get_extra_info("socket").dup() as rest:
+        rest.settimeout(0)
+        while data := rest.recv(BUFFER):
+            pieces.append(data)
+    return b"".join(pieces)
+
+
 class _End(asyncio.Protocol):
     """One end of a forwarded connection; what arrives goes to the other end, no faster than that takes it."""
 
@@ -140,8 +154,10 @@ class _End(asyncio.Protocol):
         if other is not None and other.transport is not None and not (other.finished or other.transport.is_closing()):
             other.transport.resume_reading()
 
-    def connection_lost(self, _exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self._lost(self)
+        if exc is not None and not self.finished and self.transport is not None:
+            self._pass(arrived(self.transport))
         if self.other is not None and self.other.transport is not None:
             self.other.transport.close()  # after what is still to be sent: it may be the answer that says why
 

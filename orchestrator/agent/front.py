@@ -10,15 +10,19 @@ import asyncio
 import contextlib
 import html
 import secrets
+import socket
+import struct
 import time
+from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from orchestrator.agent.admission import Admission, Decision
-from orchestrator.agent.forward import BACKLOG, CONNECT_SECONDS, ForwardError, addresses
+from orchestrator.agent.forward import BACKLOG, CONNECT_SECONDS, ForwardError, addresses, arrived
 from orchestrator.agent.http1 import (
     HEAD_LIMIT,
     PIECE,
+    TO_THE_END,
     Head,
     NothingSentError,
     RefusedError,
@@ -245,9 +249,7 @@ class _Client:
 class _Exchange:
     """One request passed on to the app, and what comes back."""
 
-    def __init__(
-        self, client: _Client, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, client: _Client, request: Request, reader: _AppReader, writer: asyncio.StreamWriter) -> None:
         self._client = client
         self._request = request
         self._reader = reader
@@ -312,9 +314,10 @@ class _Exchange:
         watching = asyncio.get_running_loop().create_task(self._watch()) if self._request.upgrade else None
         try:
             await pass_body(self._reader, client.writer, length)
-            await client.writer.drain()
+            if length == TO_THE_END and self._reader.broken is not None:
+                _reset(client.writer)
         except (RefusedError, asyncio.IncompleteReadError, OSError):
-            client.writer.transport.abort()  # what was cut off must not look complete
+            _reset(client.writer)
         finally:
             if watching is not None:
                 watching.cancel()
@@ -366,9 +369,56 @@ async def _ignore(reader: asyncio.StreamReader) -> bool:
     return False
 
 
-async def _connect(target: tuple[str, int] | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-    for host in addresses(target[0]) if target is not None else ():
+class _AppReader(asyncio.StreamReader):
+    """What the app sent can still be read after it reset the connection, as one does that answers early and leaves."""
+
+    broken: Exception | None = None
+
+    def set_exception(self, exc: Exception) -> None:
+        self.broken = exc
+        self.feed_eof()
+
+
+class _AppProtocol(asyncio.StreamReaderProtocol):
+    """Keeps what had arrived when a connection broke."""
+
+    def __init__(self, reader: _AppReader, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(reader, loop=loop)
+        self.reader = reader
+        self.transport: asyncio.Transport | None = None
+        self.ended = False
+
+    def eof_received(self) -> bool | None:
+        self.ended = True
+        return super().eof_received()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.transport = cast("asyncio.Transport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self.transport is not None and not self.ended:
+            self.reader.feed_data(arrived(self.transport))
+        super().connection_lost(exc)
+
+
+async def _connect(target: tuple[str, int] | None) -> tuple[_AppReader, asyncio.StreamWriter] | None:
+    if target is None:
+        return None
+    loop = asyncio.get_running_loop()
+    for host in addresses(target[0]):
+        reader = _AppReader(HEAD_LIMIT, loop)
+        factory = partial(_AppProtocol, reader, loop)
         with contextlib.suppress(OSError, asyncio.TimeoutError):
-            opening = asyncio.open_connection(host, target[1] if target else 0, limit=HEAD_LIMIT)
-            return await asyncio.wait_for(opening, CONNECT_SECONDS)
+            opening = loop.create_connection(factory, host, target[1])
+            transport, protocol = await asyncio.wait_for(opening, CONNECT_SECONDS)
+            return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
     return None
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Cut a connection off so that what has been sent does not look complete."""
+    with contextlib.suppress(OSError):
+        linger = struct.pack("ii", 1, 0)  # for no time: the peer sees a reset, not an end
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()

@@ -168,6 +168,19 @@ async def test_a_vanishing_server_ends_the_connection():
         writer.close()
 
 
+async def test_an_answer_given_before_the_request_was_read_arrives():
+    async def refuses(_reader, writer):
+        writer.write(b"too much")
+        writer.close()  # with most of it unread: the kernel resets the connection
+
+    async with app(refuses) as port, forwarding(target=("127.0.0.1", port)) as forwarder:
+        for _ in range(20):
+            reader, writer = await asyncio.open_connection("127.0.0.1", forwarder.ports[0])
+            writer.write(bytes(1 << 19))
+            assert await asyncio.wait_for(reader.readexactly(8), 5) == b"too much"
+            writer.close()
+
+
 async def test_a_slow_reader_holds_the_sender_back():
     sent = 0
 
