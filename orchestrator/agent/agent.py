@@ -308,6 +308,7 @@ class Agent:
 
     def _given(self, request: Mapping[str, Any]) -> None:
         """Take the answers that a request brings along, for the scripts that it starts."""
+        self._lend(request.get("environment"))
         if request.get("answers") is None and request.get("pairs") is None:
             return
         pairs = request.get("pairs")
@@ -324,6 +325,14 @@ class Agent:
         engine: Any = self.lifecycle.opened
         if engine is not None:
             engine.answers = self.answers
+
+    def _lend(self, environment: Any) -> None:
+        """Take variables that a command brings along from its user, who is somewhere else than a container's agent."""
+        if isinstance(environment, Mapping):
+            os.environ.update({str(name): str(value) for name, value in environment.items()})
+            engine: Any = self.lifecycle.opened
+            if engine is not None:
+                engine.base_env.update(os.environ)
 
     async def _streamed(self, channel: Channel, work: Awaitable[Any]) -> Any:
         channel.streams += 1

@@ -142,6 +142,7 @@ class Client:
         args: Mapping[str, Any] | None = None,
         answers: Any = None,
         pairs: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """Bring the app up and wait; `listen` gets events and output meanwhile.
 
@@ -158,6 +159,7 @@ class Client:
             args=args,
             answers=answers,
             pairs=pairs,
+            environment=dict(environment) if environment else None,
         )
 
     def install(
@@ -166,11 +168,22 @@ class Client:
         listen: Listener = _ignore,
         fresh: bool = False,
         trusted: bool = False,
+        from_step: int | None = None,
         answers: Any = None,
         pairs: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """Install the app if needed and start nothing; answers as `up` does, with `state` `stopped` when it worked."""
-        return self._work("install", listen, fresh=fresh, trusted=trusted, answers=answers, pairs=pairs)
+        return self._work(
+            "install",
+            listen,
+            fresh=fresh,
+            trusted=trusted,
+            from_step=from_step,
+            answers=answers,
+            pairs=pairs,
+            environment=dict(environment) if environment else None,
+        )
 
     def go_on(self, *, leave: bool = False) -> None:
         """Let a build go on that waits for its checkpoint; with `leave` its agent ends there instead."""

@@ -23,7 +23,11 @@ def up_options(request: Mapping[str, Any], script: Callable[[str], str]) -> UpOp
 
 def install_options(request: Mapping[str, Any]) -> UpOptions:
     """Read what `install` asks for."""
-    return UpOptions(fresh=request.get("fresh") is True, trusted=request.get("trusted") is True)
+    return UpOptions(
+        fresh=request.get("fresh") is True,
+        from_step=whole(request, "from_step"),
+        trusted=request.get("trusted") is True,
+    )
 
 
 def arguments(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,8 +26,8 @@ def down(*, app: str | None, everything: bool, home: Path | None, as_json: bool)
     """
     from orchestrator.commands.apps import installed_app  # noqa: PLC0415  # `--help` does without
     from orchestrator.commands.overview import known_apps, survey  # noqa: PLC0415
-    from orchestrator.commands.session import stop_agent  # noqa: PLC0415
     from orchestrator.launcher.names import same_name  # noqa: PLC0415
+    from orchestrator.places.choosing import place_of  # noqa: PLC0415
 
     if (app is None) != everything:
         raise BadInputError(
@@ -40,7 +40,7 @@ def down(*, app: str | None, everything: bool, home: Path | None, as_json: bool)
     stopped, failed = [], False
     for name in names:
         try:
-            was = stop_agent(where, name)
+            was = place_of(where, name).stop(name)
         except PinoctlError as error:  # the others are stopped all the same
             output.report(error)
             failed = True
@@ -78,11 +78,11 @@ def restart(
 ) -> int:
     """Stop an app and start it again; ends with its URL as `up` does."""
     from orchestrator.commands.apps import usable_app  # noqa: PLC0415  # `--help` does without
-    from orchestrator.commands.session import stop_agent  # noqa: PLC0415
     from orchestrator.commands.up import Wish, bring_up  # noqa: PLC0415
+    from orchestrator.places.choosing import place_of  # noqa: PLC0415
 
     document, pairs = given_answers(answers, answer)
     where = home_of(home)
     name = usable_app(where, app)
-    stop_agent(where, name)
+    place_of(where, name).stop(name)
     return bring_up(where, name, Wish(answers=document, pairs=pairs, timeout=timeout), as_json=as_json, quiet=quiet)

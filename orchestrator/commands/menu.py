@@ -26,13 +26,13 @@ def menu(*, app: str, home: Path | None, as_json: bool) -> int:
 
     Scripts are run with `pinoctl run APP SCRIPT`, ways to start chosen with `pinoctl up APP --script SCRIPT`.
     """
-    from orchestrator.agent.spawn import find  # noqa: PLC0415  # `--help` does without
-    from orchestrator.commands.apps import usable_app  # noqa: PLC0415
+    from orchestrator.commands.apps import usable_app  # noqa: PLC0415  # `--help` does without
     from orchestrator.commands.offers import read_offers  # noqa: PLC0415
+    from orchestrator.places.choosing import place_of  # noqa: PLC0415
 
     where = home_of(home)
     name = usable_app(where, app)
-    client = find(where, name)
+    client = place_of(where, name).find(name)
     offers = read_offers(where, name, client)
     if client is not None:
         client.close()

@@ -63,6 +63,30 @@ def answer_options(function: Function) -> Function:
     )(function)
 
 
+def container_options(function: Function) -> Function:
+    """Add what says where an app lives and what its container may use."""
+    for option in reversed(_CONTAINER_OPTIONS):
+        function = option(function)
+    return function
+
+
+_CONTAINER_OPTIONS: tuple[Callable[..., Any], ...] = (
+    click.option(
+        "--place",
+        type=click.Choice(["host", "container"]),
+        help="Where the app lives  [default: a container where Docker is usable]",
+    ),
+    click.option("--volume-mode", is_flag=True, help="Install on the shared volume instead of in an image."),
+    click.option("--gpus", metavar="GPUS", help="`all`, `none`, a number, or identifiers with commas."),
+    click.option("--memory", metavar="SIZE", help="Memory that its container may use, like `16g`."),
+    click.option("--cpus", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Processors, like `3.5`."),
+    click.option("--shm", metavar="SIZE", help="Shared memory of its container  [default: 1g]"),
+    click.option("--pids", type=click.IntRange(min=16), metavar="N", help="Processes that may run in its container."),
+    click.option("--mount", multiple=True, metavar="SOURCE:TARGET", help="Mount a folder or volume; may be repeated."),
+    click.option("--base", metavar="IMAGE", help="The image that the base image begins with."),
+)
+
+
 def home_of(given: Path | None) -> Home:
     """Return the home to work in: what was given, else the machine's default."""
     from orchestrator.hosts.homes import default_home  # noqa: PLC0415  # not needed where a home is given

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.files import AgentFiles, read_json
-from orchestrator.agent.spawn import find
 from orchestrator.commands.apps import link_target
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.launcher.names import installed, same_name, valid_name
+from orchestrator.places.choosing import place_of
 from orchestrator.state.app_state import AppState, Phase, render
 from orchestrator.state.library import Library
 from orchestrator.state.rows import AppRow, Fact, reconcile
@@ -111,14 +111,13 @@ def survey(home: Home, names: Iterable[str] | None = None) -> list[View]:
 
 def ask_agent(home: Home, name: str) -> dict[str, Any] | None:
     """Return what an app's agent says, None without one, `{}` from one that does not answer in time."""
+    place = place_of(home, name)
     try:
-        client = find(home, name, timeout=PATIENCE)
-        if client is None:
-            return None
-        with client:
-            return client.status()
-    except (PinoctlError, OSError):
-        return {}
+        return place.status(name, timeout=PATIENCE)
+    except (PinoctlError, OSError) as error:
+        if place.name == "host":
+            return {}
+        return {"word": "failed", "reason": str(error), "place": place.name, "alive": False}
 
 
 def _fact(home: Home, name: str, said: dict[str, Any] | None) -> Fact:
@@ -136,9 +135,10 @@ def _fact(home: Home, name: str, said: dict[str, Any] | None) -> Fact:
             alive=said is not None,
             agent_pid=(said or {}).get("pid"),
         )
+    alive = said is not None and said.get("alive", True) is True
     return Fact(
-        name, str(folder), place="host", state=state, alive=said is not None, url=source.get("url"),
-        agent_pid=source.get("pid") if said is not None else None, agent_started=(said or {}).get("since"),
+        name, str(folder), place=str(source.get("place") or "host"), state=state, alive=alive, url=source.get("url"),
+        agent_pid=source.get("pid") if alive else None, agent_started=source.get("since") if alive else None,
     )  # fmt: skip
 
 

@@ -43,7 +43,8 @@ def reset(
     from orchestrator.commands.confirm import confirm  # noqa: PLC0415
     from orchestrator.commands.offers import read_offers  # noqa: PLC0415
     from orchestrator.commands.run import execute  # noqa: PLC0415
-    from orchestrator.commands.session import Session, stop_agent  # noqa: PLC0415
+    from orchestrator.commands.session import Session  # noqa: PLC0415
+    from orchestrator.places.choosing import place_of  # noqa: PLC0415
 
     document, pairs = given_answers(answers, answer)
     where = home_of(home)
@@ -56,11 +57,11 @@ def reset(
     ):
         output.say(f"`{name}` stays as it is")
         return 1
-    stop_agent(where, name)
+    place_of(where, name).stop(name)
     with Session(where, name, quiet=quiet) as session:
         status = execute(session, script.path, dict(script.args), answers=document, pairs=pairs, as_json=as_json)
     if status == 0:
-        stop_agent(where, name)
+        place_of(where, name).stop(name)
         _forget_installation(where, name)
     return status
 

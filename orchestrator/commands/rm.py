@@ -27,8 +27,8 @@ def rm(*, app: str, yes: bool, home: Path | None) -> int:
     """
     from orchestrator.commands.apps import installed_app  # noqa: PLC0415  # `--help` does without
     from orchestrator.commands.confirm import confirm  # noqa: PLC0415
-    from orchestrator.commands.session import stop_agent  # noqa: PLC0415
     from orchestrator.launcher.fetch import remove  # noqa: PLC0415
+    from orchestrator.places.choosing import place_of  # noqa: PLC0415
     from orchestrator.places.locks import app_lock  # noqa: PLC0415
 
     where = home_of(home)
@@ -40,7 +40,7 @@ def rm(*, app: str, yes: bool, home: Path | None) -> int:
         output.say(f"`{name}` stays")
         return 1
     with app_lock(where, name, "removed"):
-        stop_agent(where, name)
+        place_of(where, name).stop(name)
         remove(where, name)
         _forget(where, name)
     output.say(f"`{name}` is unlinked; its folder stays" if linked else f"`{name}` is removed")

@@ -104,10 +104,8 @@ def execute(
 
 def interrupted(session: Session, path: str) -> int:
     """Stop a script whose command was interrupted."""
-    from orchestrator.agent.spawn import find  # noqa: PLC0415  # see above
-
     output.say(f"interrupted; stopping `{path}`")
-    client = find(session.home, session.app)
+    client = session.at.find(session.app)
     if client is not None:
         with client:
             client.stop(path)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.agent.client import AgentGoneError, Client, Dropped, Event, Listener, Message, Output
 from orchestrator.agent.protocol import AgentError
-from orchestrator.agent.spawn import find, spawn
 from orchestrator.commands import ask
 from orchestrator.commands.overview import state_of
 from orchestrator.commands.progress import Progress
 from orchestrator.engine.errors import BadInputError, PinoctlError
+from orchestrator.places.choosing import place_of
 from orchestrator.state.app_state import AppState, Phase
 
 if TYPE_CHECKING:
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from orchestrator.engine.home import Home
+    from orchestrator.places.place import Place
 
 Work = Callable[[Client, Listener], dict[str, Any]]
-PATIENCE = 5.0  # seconds that an agent gets to say hello before `down` takes it for dead
 BAD_INPUT = frozenset({"BadInputError"})
 
 
@@ -41,13 +40,16 @@ class Session:
     home: Home
     app: str
     quiet: bool = False
+    place: Place | None = None
     client: Client = field(init=False)
     progress: Progress = field(init=False)
     _asking: Client | None = field(init=False, default=None)
 
     def __enter__(self) -> Self:
         self.progress = Progress(self.app, quiet=self.quiet)
-        self.client = spawn(self.home, self.app)
+        if self.place is None:
+            self.place = place_of(self.home, self.app, say=self.progress.line)
+        self.client = self.place.spawn(self.app)
         return self
 
     def __exit__(
@@ -56,6 +58,12 @@ class Session:
         self.client.close()
         if self._asking is not None:
             self._asking.close()
+
+    @property
+    def at(self) -> Place:
+        """The place that the app lives in."""
+        assert self.place is not None  # noqa: S101  # `__enter__` came first
+        return self.place
 
     def state(self) -> AppState:
         """Return the app's state now."""
@@ -69,7 +77,7 @@ class Session:
         """Ask for a piece of work and show what happens until it is done; raises PinoctlError."""
         try:
             self._attach()
-            return work(self.client, self._listen)
+            return self.at.seen(self.app, work(self.client, self._listen))
         except AgentError as error:
             hint = advice(error.hint, self.app)
             if error.kind in BAD_INPUT:
@@ -86,7 +94,7 @@ class Session:
 
     def _attach(self) -> None:
         if self._asking is None and ask.can_ask():
-            self._asking = find(self.home, self.app)
+            self._asking = self.at.find(self.app)
             for waiting in self._asking.attach() if self._asking is not None else ():
                 self._ask(waiting)
 
@@ -114,49 +122,3 @@ class Session:
 def advice(hint: str | None, app: str) -> str | None:
     """Return a hint with the app's name in the commands that it shows."""
     return re.sub(r"(`pinoctl \w+ )APP\b", lambda found: found[1] + app, hint) if hint else None
-
-
-def stop_agent(home: Home, app: str, *, patience: float = 15.0) -> bool:
-    """Stop an app and end its agent, and wait until that is gone; False when there was none.
-
-    An agent that does not answer is killed, if it is for certain the process that its journal names; its shells die
-    with it.
-    """
-    try:
-        client = find(home, app, timeout=PATIENCE)
-        if client is None:
-            return False
-        with client:
-            pid = client.about.get("pid")
-            client.down()
-    except AgentGoneError:
-        return _kill(home, app)
-    _await_end(pid if isinstance(pid, int) else 0, patience)
-    return True
-
-
-def _await_end(pid: int, patience: float) -> None:
-    from orchestrator.agent.proc import process  # noqa: PLC0415  # only when something is stopped
-
-    until = time.monotonic() + patience
-    while pid and (found := process(pid)) is not None and found.state != "Z" and time.monotonic() < until:
-        time.sleep(0.01)
-
-
-def _kill(home: Home, app: str) -> bool:
-    from orchestrator.agent.files import AgentFiles  # noqa: PLC0415  # only for an agent that hangs
-    from orchestrator.agent.journal import read_journal  # noqa: PLC0415
-    from orchestrator.agent.proc import boot_id, kill_verified, process  # noqa: PLC0415
-
-    files = AgentFiles(home, app)
-    starts = [
-        event
-        for event in read_journal(files.journal)
-        if event["kind"] == "agent.start" and event.get("boot") == boot_id()
-    ]
-    found = process(int(starts[-1]["pid"])) if starts else None
-    if found is None or found.started != starts[-1].get("started"):
-        return False
-    killed = bool(kill_verified([found]))
-    _await_end(found.pid, 5.0)
-    return killed

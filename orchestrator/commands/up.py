@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import click
 from orchestrator.commands import output
 from orchestrator.commands.options import (
     answer_options,
+    container_options,
     given_answers,
     home_of,
     home_option,
@@ -21,12 +22,16 @@ from orchestrator.commands.options import (
     quiet_option,
 )
 from orchestrator.engine.errors import BadInputError
+from orchestrator.places.choosing import CONTAINER
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orchestrator.agent.client import Client, Listener
     from orchestrator.commands.session import Session
     from orchestrator.engine.home import Home
     from orchestrator.launcher.fetch import Fetched
+    from orchestrator.places.choosing import Choice
 
 LINES = 5
 
@@ -67,6 +72,10 @@ class Wish:
     metavar="SECONDS",
     help="How long the app may take to get ready.",
 )
+@click.option(
+    "--keep-failed", is_flag=True, help="Leave the container of a failed installation running, to look at it."
+)
+@container_options
 @answer_options
 @home_option
 @json_option
@@ -85,6 +94,9 @@ def up(
     home: Path | None,
     as_json: bool,
     quiet: bool,
+    keep_failed: bool,
+    place: str | None,
+    **limits: Any,
 ) -> int:
     """Install an app if needed, start it and print its URL.
 
@@ -99,7 +111,76 @@ def up(
     wish = Wish(given if isinstance(given, dict) else None, document, pairs, script, from_step, fresh, timeout)
     where = home_of(home)
     fetched = fetched_app(where, app, name, quiet=quiet)
+    choice = placed(where, fetched.name, place, limits, quiet=quiet)
+    if choice.name == CONTAINER:
+        return bring_up_container(
+            where, fetched.name, wish, choice, keep_failed=keep_failed, as_json=as_json, quiet=quiet
+        )
     return bring_up(where, fetched.name, wish, as_json=as_json, quiet=quiet)
+
+
+def placed(home: Home, name: str, wanted: str | None, limits: Mapping[str, Any], *, quiet: bool) -> Choice:
+    """Choose the place of an app and keep the choice with what its container may use; raises BadInputError."""
+    from orchestrator.commands.building import chosen_settings  # noqa: PLC0415  # `--help` does without
+    from orchestrator.places.choosing import choose  # noqa: PLC0415
+    from orchestrator.places.container import settings  # noqa: PLC0415
+
+    given = sorted(key for key, value in limits.items() if value not in {None, False, ()})
+    choice = choose(home, name, wanted or (CONTAINER if given else None))
+    before = settings.read(home, name)
+    now = chosen_settings(home, name, choice.name, limits)
+    if choice.name == CONTAINER and before.place != CONTAINER and not choice.given and not quiet:
+        output.say(f"`{name}` gets a container: {choice.why}; `--place host` installs it here instead")
+    if choice.name == CONTAINER and now != before:
+        settings.write(home, name, now)
+    elif choice.name != CONTAINER and before.place not in {None, choice.name}:
+        settings.write(home, name, now)
+    return choice
+
+
+def bring_up_container(
+    home: Home, name: str, wish: Wish, choice: Choice, *, keep_failed: bool, as_json: bool, quiet: bool
+) -> int:
+    """Have an app's image built where it has to be, then bring its container up."""
+    from orchestrator.commands.building import brought, build_image, plain_answers  # noqa: PLC0415  # see above
+    from orchestrator.commands.progress import Progress  # noqa: PLC0415
+    from orchestrator.commands.session import Session  # noqa: PLC0415
+    from orchestrator.places.container import settings  # noqa: PLC0415
+    from orchestrator.places.container.base_image import NoBaseError  # noqa: PLC0415
+    from orchestrator.places.container.build import Wish as BuildWish  # noqa: PLC0415
+    from orchestrator.places.container.place import ContainerPlace  # noqa: PLC0415
+
+    progress = Progress(name, quiet=quiet)
+    place = ContainerPlace(home, say=lambda line: progress.line(line, "dim"))
+    chosen = settings.read(home, name)
+    answers = plain_answers(wish.answers, wish.pairs)
+    if answers and answers != chosen.answers:
+        settings.write(home, name, chosen.changed(answers={**chosen.answers, **answers}))
+    environment = brought()
+    build_wish = BuildWish(
+        wish.fresh,
+        keep_failed,
+        from_step=wish.from_step,
+        answers=wish.answers,
+        pairs={**settings.read(home, name).answers, **(wish.pairs or {})} or None,
+        environment=environment,
+    )
+    try:
+        made = build_image(place, name, build_wish, progress)
+    except KeyboardInterrupt:
+        return interrupted(home, name, joined=False)
+    except NoBaseError as error:
+        if choice.given:
+            raise
+        progress.line(f"warning: {error}; `{name}` is installed here, without a container", "yellow")
+        settings.write(home, name, chosen.changed(place="host"))
+        return bring_up(home, name, wish, as_json=as_json, quiet=quiet)
+    if made.image is None:
+        session = Session(home, name, quiet=quiet, place=place)
+        session.progress = progress
+        return finish(session, dict(made.result), as_json=as_json)
+    started = replace(wish, fresh=False, from_step=None)
+    return bring_up(home, name, started, as_json=as_json, quiet=quiet, environment=environment)
 
 
 def ensure_room(home: Home, text: str, name: str | None) -> None:
@@ -155,7 +236,15 @@ def _remember(home: Home, fetched: Fetched) -> None:
             library.put(AppRow(fetched.name, str(fetched.app), origin=fetched.origin, ref=fetched.ref))
 
 
-def bring_up(home: Home, name: str, wish: Wish, *, as_json: bool, quiet: bool) -> int:
+def bring_up(
+    home: Home,
+    name: str,
+    wish: Wish,
+    *,
+    as_json: bool,
+    quiet: bool,
+    environment: Mapping[str, str] | None = None,
+) -> int:
     """Have an installed app's agent bring it up, and print how that ended; returns the exit status."""
     from orchestrator.commands.session import Session  # noqa: PLC0415  # see above
 
@@ -175,6 +264,7 @@ def bring_up(home: Home, name: str, wish: Wish, *, as_json: bool, quiet: bool) -
                 args=args,
                 answers=wish.answers,
                 pairs=wish.pairs,
+                environment=environment,
             )
 
         try:
@@ -215,7 +305,7 @@ def start_script(session: Session, wish: Wish) -> tuple[str | None, dict[str, An
 def interrupted(home: Home, name: str, *, joined: bool) -> int:
     """Settle an interrupted `up`: what this command began is stopped, unless the app got ready."""
     from orchestrator.commands.overview import ask_agent, state_of  # noqa: PLC0415  # see above
-    from orchestrator.commands.session import stop_agent  # noqa: PLC0415
+    from orchestrator.places.choosing import place_of  # noqa: PLC0415
     from orchestrator.state.app_state import Phase  # noqa: PLC0415
 
     state = state_of(ask_agent(home, name) or {})
@@ -225,7 +315,7 @@ def interrupted(home: Home, name: str, *, joined: bool) -> int:
         output.say(f"interrupted; the other command goes on with `{name}`, `pinoctl down {name}` stops it")
     else:
         output.say(f"interrupted; stopping `{name}`")
-        stop_agent(home, name)
+        place_of(home, name).stop(name)
         output.say(
             f"`{name}` is stopped; `pinoctl up {name}` goes on from the last finished step, `--fresh` begins anew"
         )
@@ -247,7 +337,7 @@ def finish(session: Session, result: dict[str, Any], *, as_json: bool, retry: st
     url = None if failed else result.get("url")
     if as_json:
         output.as_json({
-            "app": session.app, "state": render(session.state()), "url": url,
+            "app": session.app, "state": result.get("state") or render(session.state()), "url": url,
             "place": result.get("place", "host"), "log": result.get("log"),
             "failed": failed, "failed_children": children})  # fmt: skip
     elif url:

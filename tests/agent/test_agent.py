@@ -112,6 +112,7 @@ async def test_up_streams_events_and_output_and_ends_with_the_url(running):
             "app": "app",
             "state": "ready",
             "url": URL,
+            "forwards": {},
             "failed": None,
             "failed_children": [],
             "place": "host",

@@ -65,6 +65,14 @@ class DryRun:
         self._engine.sync_environment(app)
         return await self._engine.sidecar.menu(str(app), state=state)
 
+    async def texts(self, path: Path, payload: Any = UNDEFINED) -> list[str] | None:
+        """Return the texts of a script's steps (see `Sidecar.texts`), None for a file that is no script."""
+        self._engine.sync_environment(self._engine.home.app_of(path))
+        try:
+            return await self._engine.sidecar.texts(str(path), payload)
+        except PinoctlError:
+            return None
+
     async def plan(self, path: Path, payload: Any = UNDEFINED) -> ScriptPlan:
         """Go through a script of an app below `HOME/api`, started with `payload`, and tell what it would do.
 

@@ -201,6 +201,15 @@ class Sidecar:
         answer = await self._ask({"op": "request", "run": run, "request": encode(request), "cwd": cwd})
         return CallResult(decode(answer["value"]), decode(answer["next"]), answer["redirected"])
 
+    async def texts(self, path: str, payload: Any = UNDEFINED) -> list[str]:
+        """Return the text of each step of a script, after one of what it requires; functions are their source.
+
+        Raises LoadError for what is no script.
+        """
+        given = {} if payload is UNDEFINED else {"payload": encode(payload)}
+        answer = await self._ask({"op": "texts", "path": path, **given})
+        return [str(text) for text in answer] if isinstance(answer, list) else []
+
     async def close_run(self, run: str, *, forget_local: bool = True) -> None:
         """Forget a run: its steps, the modules it loaded, the values it holds and, if told, its `local`."""
         opened = self._runs.pop(run, {})

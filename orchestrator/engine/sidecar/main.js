@@ -83,6 +83,7 @@ const operations = {
   tainted: () => changed(),
   open: message => runs.open(message),
   step: message => runs.step(message),
+  texts: message => runs.texts(message),
   call: message => runs.call(message),
   request: message => runs.request(message),
   close: message => runs.close(message),

@@ -252,6 +252,20 @@ class Runs {
     return instance
   }
 
+  /** The texts of a script's steps and of what else decides what they do, functions as their source: what they are compared by. */
+  async texts ({ path: file, payload = {} }) {
+    const id = `texts ${file}`
+    await this.open({ run: id, path: file, payload })
+    const run = this.get(id)
+    try {
+      const text = value => JSON.stringify(value, (key, item) => typeof item === 'function' ? `function ${item}` : typeof item === 'bigint' ? `${item}n` : item) ?? 'undefined'
+      const { env, pre, requires } = run.script
+      return [text({ env, pre, requires }), ...run.steps.map(text)]
+    } finally {
+      this.close({ run: id, forget_local: false })
+    }
+  }
+
   close ({ run: id, forget_local: forget }) {
     const run = this.#open.get(id)
     if (!run) return

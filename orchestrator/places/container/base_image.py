@@ -25,6 +25,10 @@ VARIABLE: Final = "PINOCTL_BASE_IMAGE"
 CERTIFICATES: Final = Path("/usr/local/share/ca-certificates")
 
 
+class NoBaseError(DockerError):
+    """Report that no image to begin with can be had: none is here, and no registry gives one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Base:
     """Name what an app's image is built on: the image `start` that the base image begins with, and its variant.
@@ -141,8 +145,13 @@ def _start_id(docker: Docker, start: str, say: Callable[[str], None]) -> str:
     found = inspect(docker, start)
     if found is None:
         say(f"downloading `{start}`")
-        with told(f"the image `{start}` cannot be downloaded"):
-            docker.client.images.pull(start)
+        try:
+            with told(f"the image `{start}` cannot be downloaded"):
+                docker.client.images.pull(start)
+        except DockerError as error:
+            raise NoBaseError(
+                str(error), hint=f"name an image that is here with `--base IMAGE` or {VARIABLE}"
+            ) from error
         found = inspect(docker, start)
     return str(found["Id"]) if found is not None else ""
 

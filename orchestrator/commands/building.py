@@ -1,0 +1,120 @@
+"""Building an app's image for a command: progress shown, questions put to the person, the lock of the app held."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.agent.client import Dropped, Event, Message, Output
+from orchestrator.commands import ask
+from orchestrator.engine.redaction import is_secret
+from orchestrator.places.container import settings
+from orchestrator.places.container.making import Making
+from orchestrator.places.locks import LockedError, app_lock
+
+if TYPE_CHECKING:
+    from orchestrator.commands.progress import Progress
+    from orchestrator.engine.home import Home
+    from orchestrator.places.container.build import Wish
+    from orchestrator.places.container.making import Made
+    from orchestrator.places.container.place import ContainerPlace
+
+# What scripts read of their user's environment, and containers do not have unless it is brought along.
+BROUGHT: Final = frozenset({
+    "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT", "CIVITAI_TOKEN", "CIVITAI_API_TOKEN", "CIVITAI_API_KEY",
+    "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "REPLICATE_API_TOKEN", "WANDB_API_KEY", "GITHUB_TOKEN",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
+    "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL",
+    "NPM_CONFIG_REGISTRY",
+})  # fmt: skip
+EVERY: Final = 0.5
+
+
+def brought(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return those of the user's variables that an app in a container gets as well."""
+    environ = os.environ if environ is None else environ
+    return {name: value for name, value in environ.items() if name in BROUGHT and value}
+
+
+def plain_answers(answers: Any, pairs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the answers that are no secrets: they are remembered, and an image depends on them."""
+    given: dict[str, Any] = {}
+    for each in answers if isinstance(answers, list) else [answers]:
+        given.update(each if isinstance(each, Mapping) else {})
+    return {key: value for key, value in {**given, **(pairs or {})}.items() if not is_secret(str(key))}
+
+
+def listener(progress: Progress) -> Callable[[Message], None]:
+    """Return what shows an agent's messages."""
+
+    def listen(message: Message) -> None:
+        if isinstance(message, Output):
+            progress.take({"output": message.text})
+        elif isinstance(message, Dropped):
+            progress.take({"dropped": message.messages})
+        elif isinstance(message, Event):
+            progress.take({"event": message.kind, "data": message.data})
+
+    return listen
+
+
+def build_image(place: ContainerPlace, app: str, wish: Wish, progress: Progress, *, always: bool = False) -> Made:
+    """Build an app's image if it is needed (`always`: in any case), after another command that is at it."""
+    from orchestrator.engine.hardware import detect  # noqa: PLC0415  # takes a moment
+
+    def put(form: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        progress.fresh_line()
+        return ask.ask_person(form)
+
+    making = Making(
+        place,
+        app,
+        profile=detect(),
+        say=lambda line: progress.line(line, "dim"),
+        listen=listener(progress),
+        ask=put if ask.can_ask() else None,
+    )
+    with waiting_lock(place.home, app, "built", say=progress.line):
+        return making.run(wish, always=always)
+
+
+@contextlib.contextmanager
+def waiting_lock(
+    home: Home, app: str, purpose: str, *, say: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
+) -> Iterator[None]:
+    """Hold the lock of an app, and wait for a command that has it."""
+    told = False
+    while True:
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(app_lock(home, app, purpose))
+            except LockedError as error:
+                if not told:
+                    say(f"{error}; this command waits for it")
+                told = True
+            else:
+                yield
+                return
+        sleep(EVERY)
+
+
+def chosen_settings(home: Home, app: str, place: str, given: Mapping[str, Any]) -> settings.Settings:
+    """Return an app's settings with those of the command line put in, checked."""
+    for mount in given.get("mount") or ():
+        settings.parse_mount(mount)
+    sizes = {
+        name: settings.parse_size(given[name], f"--{name}") if given.get(name) else None for name in ("memory", "shm")
+    }
+    return settings.read(home, app).changed(
+        place=place,
+        mode=settings.VOLUME if given.get("volume_mode") else None,
+        gpus=given.get("gpus"),
+        cpus=given.get("cpus"),
+        pids=given.get("pids"),
+        mounts=tuple(given.get("mount") or ()),
+        base=given.get("base"),
+        **sizes,
+    )

@@ -1,0 +1,77 @@
+"""Which place an app lives in: what was chosen, else where it is already, else containers where there are any."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.agent.files import AgentFiles
+from orchestrator.engine.errors import BadInputError
+from orchestrator.places.container import settings
+from orchestrator.places.host import HostPlace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from orchestrator.engine.home import Home
+    from orchestrator.places.place import Place
+
+VARIABLE: Final = "PINOCTL_PLACE"
+HOST, CONTAINER = "host", "container"
+
+
+def place_of(home: Home, app: str, *, say: Callable[[str], None] = lambda _line: None) -> Place:
+    """Return the place of an app that was brought up before; the host for any other."""
+    return make(home, settings.read(home, app).place or HOST, say=say)
+
+
+def make(home: Home, name: str, *, say: Callable[[str], None] = lambda _line: None) -> Place:
+    """Return a place by its name."""
+    if name == CONTAINER:
+        from orchestrator.places.container.place import ContainerPlace  # noqa: PLC0415  # hosts need nothing of it
+
+        return ContainerPlace(home, say=say)
+    return HostPlace(home)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Tell the place chosen for an app, and why where nobody said so."""
+
+    name: str
+    why: str = ""
+    given: bool = False
+
+
+def choose(home: Home, app: str, wanted: str | None, environ: Mapping[str, str] | None = None) -> Choice:
+    """Choose the place of an app that is to be brought up.
+
+    What the user wants now counts (`wanted`, then PINOCTL_PLACE), then what was wanted before, then where the app is
+    installed; anew it is a container where a usable Docker daemon answers that offers the machine's card.
+    """
+    environ = os.environ if environ is None else environ
+    wanted = wanted or environ.get(VARIABLE) or None
+    if wanted is not None:
+        if wanted not in {HOST, CONTAINER}:
+            raise BadInputError(f"`{wanted}` is no place for an app", hint="give `host` or `container`")
+        return Choice(wanted, given=True)
+    before = settings.read(home, app).place
+    if before is not None:
+        return Choice(before)
+    if AgentFiles(home, app).state.exists():
+        return Choice(HOST, "it is installed there")
+    from orchestrator.places.container.endpoint import gpu_support, look_round  # noqa: PLC0415  # only for new apps
+
+    found = look_round(environ)
+    if not found.usable:
+        return Choice(HOST, found.problem)
+    if _has_card() and not gpu_support(found.info):
+        return Choice(HOST, "the Docker daemon does not offer the graphics card to containers")
+    return Choice(CONTAINER, f"Docker {found.info.get('ServerVersion', '')} is usable")
+
+
+def _has_card() -> bool:
+    from orchestrator.engine.hardware import detect  # noqa: PLC0415  # takes a moment
+
+    return detect().gpu == "nvidia"

@@ -1,0 +1,290 @@
+"""Building an app's image: install in a build container, save between steps, go on in a new one, finish (decision 4)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.agent.client import AgentGoneError, Client, Event, Message, Output
+from orchestrator.agent.inside import LEFT
+from orchestrator.engine.errors import PinoctlError
+from orchestrator.engine.redaction import is_secret
+from orchestrator.places.container import base_image, chain, code, files, gpus, images, launcher, names
+from orchestrator.places.container.containers import build_spec, home_in
+from orchestrator.places.container.docker import Docker, told
+from orchestrator.places.container.living import agent_of, create, ended, find, remove, start, wait
+from orchestrator.places.container.reading import Reading, read_launcher
+from orchestrator.places.container.settings import VOLUME
+
+if TYPE_CHECKING:
+    from orchestrator.engine.hardware import HardwareProfile
+    from orchestrator.engine.home import Home
+    from orchestrator.places.container.settings import Settings
+
+Say = Callable[[str], None]
+Listen = Callable[[Message], None]
+Ask = Callable[[Mapping[str, Any]], "Mapping[str, Any] | None"]
+MOST_ROUNDS: Final = 1000  # containers that one build may take
+TEXTS: Final = "pinoctl.texts"  # of a build container: the hashes of its launcher's steps
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Say how an app is to be built: `fresh` takes no checkpoint, `keep_failed` leaves a failed container running.
+
+    `environment` are variables of the user's for the scripts, which may be secrets; `pins` is the hash of a lock that
+    the build keeps to.
+    """
+
+    fresh: bool = False
+    keep_failed: bool = False
+    from_step: int | None = None
+    answers: Any = None
+    pairs: Mapping[str, Any] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    pins: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """Tell how a build ended: the id of the image with everything installed, or None and what failed, as `up` tells it.
+
+    `reused` is how many steps an earlier build had done.
+    """
+
+    image: str | None
+    reading: Reading
+    result: Mapping[str, Any]
+    labels: Mapping[str, str]
+    chain: chain.Chain = ()
+    reused: int = 0
+
+
+class Build:
+    """Build one app once; `listen` gets the agent's events and output, `say` what pinoctl does itself.
+
+    `ask` puts a script's question to a person, None where there is none.
+    """
+
+    def __init__(
+        self,
+        docker: Docker,
+        home: Home,
+        app: str,
+        *,
+        settings: Settings,
+        profile: HardwareProfile,
+        say: Say,
+        listen: Listen,
+        ask: Ask | None = None,
+    ) -> None:
+        self.docker = docker
+        self.home = home
+        self.app = app
+        self.settings = settings
+        self.profile = profile
+        self.name = names.container(home, app, "build")
+        self._say = say
+        self._listen = listen
+        self._ask = ask
+        self._inner = home_in(settings)
+        self._kept = f"{self._inner}/installed/{app}"
+        self._offset: int | None = None
+        self._left = False
+        self._client: Client | None = None
+        self._asking: Client | None = None
+
+    def run(self, wish: Wish) -> Built:
+        """Install the app in an image, from the longest checkpoint; raises PinoctlError, and what was done stays."""
+        reading = self._reading = read_launcher(self.home, self.app, self.profile)
+        if reading.plan.problem:
+            raise PinoctlError(f"`{self.app}` cannot be built: {reading.plan.problem}", hint=reading.plan.hint)
+        base = base_image.choose(
+            self.profile, source_build=reading.source_build, torch_cuda=reading.cuda, start=self.settings.base
+        )
+        self._base = str(base_image.ensure(self.docker, base, say=self._say)["Id"])
+        self._root = self._root_of(reading, wish)
+        self._labels = self._labels_of(reading, base.start)
+        container, reused = self._begin(wish)
+        result: Mapping[str, Any] = {}
+        for _ in range(MOST_ROUNDS):
+            result = self._install(container, wish)
+            if not self._left:
+                break
+            saved = self._save(container)
+            remove(self.docker, container)
+            container = self._new(saved)
+            start(self.docker, container)
+        steps = self._steps(container)
+        if result.get("failed"):
+            return Built(None, reading, result, self._labels, steps, reused)
+        image = self._base if self.settings.mode == VOLUME else self._save(container, installed=True)
+        remove(self.docker, container)
+        return Built(image, reading, result, self._labels, steps, reused)
+
+    # what it starts from
+
+    def _root_of(self, reading: Reading, wish: Wish) -> str:
+        return chain.root_key(
+            base=self._base,
+            files=reading.files_hash,
+            hardware=self.profile.to_json(),
+            install=reading.install,
+            answers=self.settings.answers,
+            environment={name: value for name, value in wish.environment.items() if not is_secret(name)},
+            mode=self.settings.mode,
+            pins=wish.pins,
+        )
+
+    def _labels_of(self, reading: Reading, start_image: str) -> dict[str, str]:
+        return {
+            names.APP: self.app,
+            names.HOME: names.home_key(self.home),
+            names.ROOT: self._root,
+            names.BASE: f"{start_image} {self._base}",
+            names.LAUNCHER: reading.launcher_hash,
+            names.HARDWARE: json.dumps(self.profile.to_json(), sort_keys=True),
+            names.MODE: self.settings.mode,
+            TEXTS: "",
+            names.CONFIG: "",
+        }
+
+    def _begin(self, wish: Wish) -> tuple[str, int]:
+        """Return a started container to install in, and how many steps it has behind it."""
+        there = find(self.docker, self.name)
+        if there is not None:
+            container, status = str(there["Id"]), there["State"]["Status"]
+            if not wish.fresh and self._is_same_work(there):
+                self._say("going on in the container that an earlier command left")
+                if status != "running":
+                    self._put_launcher(container)
+                    start(self.docker, container)
+                return container, len(self._steps(container))
+            remove(self.docker, container)
+        known = [] if wish.fresh or self.settings.mode == VOLUME else images.saved(self.docker, self.app)
+        found = chain.longest(known, root=self._root, texts=self._reading.texts)
+        if found is not None:
+            self._say(f"going on from a checkpoint: {len(found.chain)} steps are done already")
+        container = self._new(found.id if found is not None else self._base)
+        self._put_launcher(container)
+        start(self.docker, container)
+        return container, len(found.chain) if found is not None else 0
+
+    def _is_same_work(self, there: Mapping[str, Any]) -> bool:
+        """Tell whether a container is at this very work: the same beginning, and steps done that still stand."""
+        labels = there["Config"].get("Labels") or {}
+        before = chain.Texts.from_label(labels.get(TEXTS))
+        if labels.get(names.ROOT) != self._root or before is None:
+            return False
+        done = files.read_json(self.docker, str(there["Id"]), f"{self._kept}/steps.json")
+        return self._reading.texts.stands(before.chain(done if isinstance(done, list) else []))
+
+    def _new(self, image: str) -> str:
+        spec = build_spec(
+            name=self.name,
+            image=image,
+            app=self.app,
+            labels={**self._labels, names.KIND: "build", TEXTS: self._reading.texts.to_label()},
+            settings=self.settings,
+            code_volume=code.volume(self.docker, image),
+            devices=gpus.requests(self.settings.gpus, self.docker.info, card=self.profile.gpu == "nvidia"),
+            containerd_store=self.docker.containerd_store,
+        )
+        return create(self.docker, spec)
+
+    def _put_launcher(self, container: str) -> None:
+        """Write what is new in the launcher into the container; what steps made of its files stays."""
+        now = launcher.digests(self._reading.files)
+        known = files.read_json(self.docker, container, f"{self._kept}/launcher.json")
+        before = known if isinstance(known, dict) else {}
+        changed = [file for file in self._reading.files if before.get(file.path) != now[file.path]]
+        if known is not None and not changed:
+            return
+        folder = self.home.app(self.app)
+        with launcher.packed(folder, changed, f"api/{self.app}") as archive, told("the launcher cannot be copied"):
+            self.docker.api.put_archive(container, self._inner, archive)
+        content = json.dumps(now).encode()
+        files.write(
+            self.docker, container, f"{self._inner}/installed/{self.app}/launcher.json", content, below=self._inner
+        )
+
+    # the work
+
+    def _install(self, container: str, wish: Wish) -> Mapping[str, Any]:
+        self._left, self._container = False, container
+        try:
+            with contextlib.ExitStack() as stack:
+                self._client = client = stack.enter_context(self._connect())
+                if self._ask is not None:
+                    self._asking = stack.enter_context(self._connect())
+                    for waiting in self._asking.attach():
+                        self._put(waiting)
+                if self._offset is not None:
+                    client.follow(self._offset, live=False)
+                result = client.install(
+                    listen=self._heard,
+                    trusted=True,
+                    from_step=wish.from_step,
+                    answers=wish.answers,
+                    pairs=wish.pairs,
+                    environment=wish.environment,
+                )
+                if result.get("failed") and wish.keep_failed:
+                    return result
+                client.down()
+        except AgentGoneError as error:
+            if wait(self.docker, container) == LEFT and self._left:
+                return {}
+            self._left = False
+            raise ended(self.docker, container, self.app) from error
+        finally:
+            self._client = self._asking = None
+        wait(self.docker, container)
+        return result
+
+    def _connect(self) -> Client:
+        return agent_of(self.docker, self._container, self.app, self._inner)
+
+    def _heard(self, message: Message) -> None:
+        if isinstance(message, Output):
+            self._offset = message.offset or self._offset
+        if isinstance(message, Event) and message.kind == "checkpoint":
+            self._checkpoint(message.data)
+        elif isinstance(message, Event) and message.kind == "question" and self._asking is not None:
+            self._put(message.data)
+        else:
+            self._listen(message)
+
+    def _put(self, waiting: Mapping[str, Any]) -> None:
+        form = waiting.get("form")
+        answers = self._ask(form if isinstance(form, Mapping) else {}) if self._ask is not None else None
+        if self._asking is not None:
+            with contextlib.suppress(PinoctlError):  # somebody else was quicker, or the script was stopped meanwhile
+                self._asking.answer(str(waiting.get("id")), answers or {})
+
+    def _checkpoint(self, data: Mapping[str, Any]) -> None:
+        """Save what is done while the agent waits, or have it leave so that its container can be saved."""
+        if self._client is None:
+            return
+        self._left = data.get("how") == "leave"
+        if not self._left:
+            self._save(self._container)
+        self._client.go_on(leave=self._left)
+
+    def _steps(self, container: str) -> chain.Chain:
+        done = files.read_json(self.docker, container, f"{self._kept}/steps.json")
+        return self._reading.texts.chain(done if isinstance(done, list) else [])
+
+    def _save(self, container: str, *, installed: bool = False) -> str:
+        steps = self._steps(container)
+        key = chain.chain_key(f"{self._root} {self._reading.launcher_hash if installed else ''}", steps)
+        labels = {
+            **self._labels,
+            names.KIND: "checkpoint",
+            names.CHAIN: chain.write(steps),
+            names.INSTALLED: str(installed).lower(),
+        }
+        return images.commit(self.docker, container, names.checkpoint(self.app, key), labels)

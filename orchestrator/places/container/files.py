@@ -1,0 +1,60 @@
+"""Small files in and out of containers that may be stopped, by way of the daemon's archives."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.places.container.docker import told
+
+if TYPE_CHECKING:
+    from orchestrator.places.container.docker import Docker
+
+LARGEST = 64 << 20
+
+
+def read(docker: Docker, container: str, path: str) -> bytes | None:
+    """Return what a file in a container holds, None when it is not there or no file."""
+    from docker.errors import NotFound  # noqa: PLC0415  # see docker.connect
+
+    with told(f"`{path}` cannot be read in the container"):
+        try:
+            pieces, _about = docker.api.get_archive(container, path)
+        except NotFound:
+            return None
+        packed = io.BytesIO(b"".join(pieces))
+    with tarfile.open(fileobj=packed) as tar:
+        for entry in tar:
+            opened = tar.extractfile(entry) if entry.isfile() and entry.size <= LARGEST else None
+            return opened.read() if opened is not None else None
+    return None
+
+
+def read_json(docker: Docker, container: str, path: str) -> Any:
+    """Return what a JSON file in a container holds, None when it is missing or torn."""
+    content = read(docker, container, path)
+    try:
+        return json.loads(content) if content is not None else None
+    except ValueError:
+        return None
+
+
+def write(
+    docker: Docker, container: str, path: str, content: bytes, *, below: str, mode: int = 0o644, user: int = 1000
+) -> None:
+    """Write a file in a container; the folders between it and `below`, which is there, are made."""
+    folder, relative = below.rstrip("/"), path[len(below.rstrip("/")) + 1 :]
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        parts = relative.split("/")
+        for depth in range(1, len(parts)):
+            between = tarfile.TarInfo("/".join(parts[:depth]))
+            between.type, between.mode, between.uid, between.gid = tarfile.DIRTYPE, 0o755, user, user
+            tar.addfile(between)
+        entry = tarfile.TarInfo(relative)
+        entry.size, entry.mode, entry.uid, entry.gid = len(content), mode, user, user
+        tar.addfile(entry, io.BytesIO(content))
+    with told(f"`{path}` cannot be written in the container"):
+        docker.api.put_archive(container, folder or "/", packed.getvalue())

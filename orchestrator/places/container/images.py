@@ -1,0 +1,152 @@
+"""An app's images: found by their labels, made by commits, named by tags that say what they are now."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.places.container import names
+from orchestrator.places.container.base_image import inspect
+from orchestrator.places.container.chain import Saved, read
+from orchestrator.places.container.docker import Docker, told
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.engine.home import Home
+
+MOST_LAYERS = 110  # of 125 that a commit allows
+
+
+@dataclass(frozen=True, slots=True)
+class AppImage:
+    """Describe an image that an app can run from."""
+
+    id: str
+    tags: tuple[str, ...]
+    labels: Mapping[str, str]
+    size: int
+    created: str
+
+    @property
+    def app(self) -> str:
+        """The app's name."""
+        return self.labels.get(names.APP, "")
+
+
+def current(docker: Docker, home: Home, app: str) -> AppImage | None:
+    """Return the image that an app runs from in a home, None when none was built or somebody removed it."""
+    return _described(inspect(docker, names.current(home, app)))
+
+
+def previous(docker: Docker, home: Home, app: str) -> AppImage | None:
+    """Return the image before the last update."""
+    return _described(inspect(docker, names.previous(home, app)))
+
+
+def by_reference(docker: Docker, reference: str) -> AppImage | None:
+    """Return any image of ours."""
+    return _described(inspect(docker, reference))
+
+
+def _described(found: Mapping[str, Any] | None) -> AppImage | None:
+    if found is None:
+        return None
+    labels = (found.get("Config") or {}).get("Labels") or {}
+    return AppImage(
+        str(found["Id"]), tuple(found.get("RepoTags") or ()), labels, int(found.get("Size") or 0),
+        str(found.get("Created") or ""),
+    )  # fmt: skip
+
+
+def listed(docker: Docker, app: str | None = None) -> list[AppImage]:
+    """Return every image that pinoctl made, or those of one app; names are compared without case."""
+    with told():
+        rows = docker.api.images(filters={"label": [names.KIND]}, all=True)
+    found = [
+        AppImage(str(row["Id"]), tuple(row.get("RepoTags") or ()), row.get("Labels") or {}, int(row.get("Size") or 0),
+                 str(row.get("Created") or ""))
+        for row in rows
+    ]  # fmt: skip
+    return [image for image in found if app is None or image.app.casefold() == app.casefold()]
+
+
+def saved(docker: Docker, app: str) -> list[Saved]:
+    """Return the images of an app that a build could go on from; those of a build that failed in it are left out."""
+    found = []
+    for image in listed(docker, app):
+        chain = read(image.labels.get(names.CHAIN))
+        root = image.labels.get(names.ROOT)
+        if image.labels.get(names.KIND) == "checkpoint" and root and chain is not None:
+            layers = int(image.labels.get(names.LAYERS) or 0)
+            found.append(Saved(image.id, root, chain, image.created, layers))
+    return found
+
+
+def commit(docker: Docker, container: str, reference: str, labels: Mapping[str, str], *, pause: bool = False) -> str:
+    """Make an image of a container and return its id.
+
+    What the container was started with does not stay: the image serves. Raises DockerError.
+    """
+    repository, _, tag = reference.rpartition(":")
+    with told(f"`{reference}` cannot be made"):
+        answer = docker.api._post_json(  # noqa: SLF001  # `commit` cannot ask for no pause, which costs 50 ms each
+            docker.api._url("/commit"),  # noqa: SLF001  # see above
+            data={"Cmd": ["serve"], "Labels": dict(labels)},
+            params={"container": container, "repo": repository, "tag": tag, "pause": str(pause).lower()},
+        )
+        made = docker.api._result(answer, json=True)  # noqa: SLF001  # see above
+    return str(made["Id"])
+
+
+def tag(docker: Docker, image: str, reference: str) -> None:
+    """Give an image a name, taken away from any other."""
+    repository, _, name = reference.rpartition(":")
+    with told(f"`{reference}` cannot be given"):
+        docker.api.tag(image, repository, name, force=True)
+
+
+def untag(docker: Docker, reference: str) -> bool:
+    """Take a name away, and with the last one the image; tell whether it was there."""
+    from docker.errors import APIError, ImageNotFound  # noqa: PLC0415  # see docker.connect
+
+    try:
+        docker.api.remove_image(reference)
+    except ImageNotFound:
+        return False
+    except APIError as error:
+        if error.status_code == 409:  # noqa: PLR2004  # a container still uses it: the name is gone with `force`
+            with told():
+                docker.api.remove_image(reference, force=True)
+            return True
+        with told():
+            raise
+    return True
+
+
+def layers(docker: Docker, image: str) -> int:
+    """Return how many layers an image has."""
+    found = inspect(docker, image)
+    return len(((found or {}).get("RootFS") or {}).get("Layers") or ())
+
+
+def clean(docker: Docker, app: str, keep: set[str]) -> list[str]:
+    """Remove the checkpoints of an app but for those of `keep` (ids), and return their names."""
+    removed = []
+    for image in listed(docker, app):
+        if image.labels.get(names.KIND) == "checkpoint" and image.id not in keep:
+            for name in image.tags:
+                if ":checkpoint-" in name and untag(docker, name):
+                    removed.append(name)
+    return removed
+
+
+def to_json(image: AppImage) -> dict[str, Any]:
+    """Return an image as `image list --json` prints it."""
+    labels = image.labels
+    return {
+        "id": image.id, "tags": list(image.tags), "app": labels.get(names.APP), "kind": labels.get(names.KIND),
+        "size": image.size, "base": labels.get(names.BASE), "launcher": labels.get(names.LAUNCHER),
+        "hardware": json.loads(labels.get(names.HARDWARE) or "null"), "created": image.created,
+    }  # fmt: skip

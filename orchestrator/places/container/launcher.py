@@ -1,0 +1,171 @@
+"""The launcher on its way into an image: which of its files, packed for the daemon, and what they are compared by."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import subprocess
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+from orchestrator.launcher.git import git_environment, in_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+USER: Final = 1000
+NOT_PACKED: Final = frozenset({"ENVIRONMENT", "__pycache__", ".DS_Store"})  # the first holds the user's own values
+INSTALLED: Final = ("pyvenv.cfg", "conda-meta")  # a folder with one of these was made by an installation
+ABOUT: Final = frozenset({".md", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".ico", ".mp4", ".webm"})
+ABOUT_NAMES: Final = frozenset({"LICENSE", "LICENSE.txt", ".gitignore", ".gitattributes", "pinokio_meta.json"})
+METADATA: Final = frozenset({"pinokio.js", "pinokio.json"})
+
+
+@dataclass(frozen=True, slots=True)
+class LauncherFile:
+    """Hold one file of a launcher: its path below the launcher's folder, and where it really is."""
+
+    path: str
+    source: Path
+    mode: int
+    link: str | None = None
+
+    def content(self) -> bytes:
+        """Return what the file holds; of a link, where it leads."""
+        return self.link.encode() if self.link is not None else self.source.read_bytes()
+
+
+def files_of(folder: Path) -> list[LauncherFile]:
+    """Return the files of a launcher, sorted, git's own left out.
+
+    Of a repository those that git tracks or would track; of any other folder everything but what an installation made
+    there.
+    """
+    root = folder.resolve()
+    listed = _tracked(root) if (root / ".git").exists() else None
+    paths = sorted(listed) if listed is not None else sorted(_walk(root, ""))
+    found = []
+    for path in paths:
+        if NOT_PACKED.intersection(path.split("/")):
+            continue
+        source = root / path
+        try:
+            about = source.lstat()
+        except OSError:
+            continue  # git lists what was deleted, too
+        if stat.S_ISLNK(about.st_mode):
+            found.append(LauncherFile(path, source, 0o777, os.readlink(source)))  # noqa: PTH115  # the text as it is
+        elif stat.S_ISREG(about.st_mode):
+            found.append(LauncherFile(path, source, 0o755 if about.st_mode & 0o100 else 0o644))
+    return found
+
+
+def _tracked(root: Path) -> list[str] | None:
+    command = in_folder(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    try:
+        done = subprocess.run(command, capture_output=True, env=git_environment(os.environ), timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
+
+
+def _walk(folder: Path, below: str) -> Iterator[str]:
+    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    if below and any(entry.name in INSTALLED for entry in entries):
+        return
+    for entry in entries:
+        if entry.name in {".git", "node_modules"}:
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(Path(entry.path), f"{below}{entry.name}/")
+        else:
+            yield f"{below}{entry.name}"
+
+
+def digest(files: list[LauncherFile], *, without: frozenset[str] | set[str] = frozenset()) -> str:
+    """Return the hash of a launcher's files, but for those named; modes count, times do not."""
+    found = hashlib.sha256()
+    for file in files:
+        if file.path not in without:
+            content = file.content()
+            found.update(f"{file.path}\0{file.mode}\0{len(content)}\0".encode("utf-8", "surrogateescape") + content)
+    return found.hexdigest()
+
+
+def digests(files: list[LauncherFile]) -> dict[str, str]:
+    """Return the hash of each file of a launcher."""
+    return {file.path: hashlib.sha256(f"{file.mode}\0".encode() + file.content()).hexdigest()[:16] for file in files}
+
+
+def about_itself(files: list[LauncherFile]) -> set[str]:
+    """Return the files that say what a launcher is and do nothing: texts, pictures, metadata."""
+    return {
+        file.path
+        for file in files
+        if Path(file.path).suffix.lower() in ABOUT
+        or file.path.rpartition("/")[2] in ABOUT_NAMES
+        or file.path in METADATA
+        or file.path in {f"pinokio/{name}" for name in METADATA}
+    }
+
+
+def pack(folder: Path, files: list[LauncherFile], name: str, into: IO[bytes]) -> None:
+    """Write a tar archive of a launcher, as the folder `name` of the containers' user; git's own folder goes along."""
+    root = folder.resolve()
+    with tarfile.open(fileobj=into, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        folders: set[str] = set()
+        for file in files:
+            _parents(tar, f"{name}/{file.path}", folders)
+            _add(tar, f"{name}/{file.path}", file)
+        if not files:
+            _parents(tar, f"{name}/x", folders)
+        git = root / ".git"
+        if git.is_dir():
+            for path in sorted(_everything(git)):
+                _parents(tar, f"{name}/.git/{path}", folders)
+                about = (git / path).lstat()
+                _add(tar, f"{name}/.git/{path}", LauncherFile(path, git / path, stat.S_IMODE(about.st_mode)))
+
+
+def packed(folder: Path, files: list[LauncherFile], name: str) -> IO[bytes]:
+    """Return a temporary file with the archive, at its beginning."""
+    file = tempfile.TemporaryFile(prefix="pinoctl-launcher-")  # noqa: SIM115  # the caller closes it
+    pack(folder, files, name, file)
+    file.seek(0)
+    return file
+
+
+def _everything(folder: Path, below: str = "") -> Iterator[str]:
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False):
+            yield from _everything(Path(entry.path), f"{below}{entry.name}/")
+        elif entry.is_file(follow_symlinks=False) and not entry.name.endswith(".lock"):
+            yield f"{below}{entry.name}"
+
+
+def _parents(tar: tarfile.TarFile, path: str, known: set[str]) -> None:
+    parts = path.split("/")[:-1]
+    for depth in range(1, len(parts) + 1):
+        folder = "/".join(parts[:depth])
+        if folder not in known:
+            known.add(folder)
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode, entry.uid, entry.gid = tarfile.DIRTYPE, 0o755, USER, USER
+            tar.addfile(entry)
+
+
+def _add(tar: tarfile.TarFile, path: str, file: LauncherFile) -> None:
+    entry = tarfile.TarInfo(path)
+    entry.mode, entry.uid, entry.gid = file.mode, USER, USER
+    if file.link is not None:
+        entry.type, entry.linkname = tarfile.SYMTYPE, file.link
+        tar.addfile(entry)
+        return
+    with file.source.open("rb") as content:
+        about = os.fstat(content.fileno())
+        entry.size, entry.mtime = about.st_size, int(about.st_mtime)
+        tar.addfile(entry, content)

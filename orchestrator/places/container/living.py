@@ -1,0 +1,153 @@
+"""Containers at work: made, started, talked to, stopped, removed; each call can be repeated."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.agent.client import AgentGoneError, Client
+from orchestrator.places.container.docker import Docker, DockerError, told
+from orchestrator.places.container.streams import ExecStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from orchestrator.engine.errors import PinoctlError
+    from orchestrator.places.container.containers import Spec
+
+# One exec waits inside until the agent listens, instead of asking the daemon again and again.
+TALK: Final = (
+    'i=0; while [ ! -S "$0" ] && [ $i -lt 3000 ]; do sleep 0.01; i=$((i+1)); done; '
+    'exec socat -b 262144 -t 86400 STDIO UNIX-CONNECT:"$0"'
+)
+STOP_SECONDS: Final = 30
+
+
+def find(docker: Docker, name: str) -> dict[str, Any] | None:
+    """Return a container as the daemon describes it, None when there is none."""
+    from docker.errors import NotFound  # noqa: PLC0415  # see docker.connect
+
+    with told():
+        try:
+            found: dict[str, Any] = docker.api.inspect_container(name)
+        except NotFound:
+            return None
+        return found
+
+
+def create(docker: Docker, spec: Spec) -> str:
+    """Create a container, in place of one that has its name and never ran, and return its id."""
+    with told(f"the container `{spec.name}` cannot be made"):
+        made = docker.api.create_container_from_config(spec.labelled(), name=spec.name)
+    return str(made["Id"])
+
+
+def start(docker: Docker, container: str) -> None:
+    """Start a container; nothing happens to one that runs."""
+    with told("the container cannot be started"):
+        docker.api.start(container)
+
+
+def stop(docker: Docker, container: str, *, seconds: int = STOP_SECONDS) -> None:
+    """Stop a container, gently first."""
+    from docker.errors import NotFound  # noqa: PLC0415  # see docker.connect
+
+    with told("the container cannot be stopped"):
+        try:
+            docker.api.stop(container, timeout=seconds)
+        except NotFound:
+            return
+
+
+def remove(docker: Docker, container: str) -> None:
+    """Remove a container with its own volumes, running or not; nothing happens when there is none."""
+    from docker.errors import APIError, NotFound  # noqa: PLC0415  # see docker.connect
+
+    with told("the container cannot be removed"):
+        try:
+            docker.api.remove_container(container, force=True, v=True)
+        except NotFound:
+            return
+        except APIError as error:
+            if "already in progress" not in str(error.explanation):
+                raise
+
+
+def wait(docker: Docker, container: str) -> int:
+    """Wait until a container has ended, and return its exit status; -1 for one that is gone."""
+    from docker.errors import NotFound  # noqa: PLC0415  # see docker.connect
+
+    with told("the container does not end"):
+        try:
+            return int(docker.api.wait(container, timeout=120)["StatusCode"])
+        except NotFound:
+            return -1
+
+
+def agent_of(docker: Docker, container: str, app: str, home: str, *, timeout: float = 30.0) -> Client:
+    """Connect to the agent in a running container, which may only be starting; raises AgentGoneError, DockerError."""
+    stream = ExecStream(docker, container, ["sh", "-c", TALK, f"{home}/run/{app}.sock"])
+    try:
+        stream.settimeout(timeout)
+        return Client.over(stream, timeout=timeout)
+    except TimeoutError as error:
+        stream.close()
+        raise AgentGoneError(
+            f"the agent of `{app}` does not answer", hint="`docker logs` of its container may say why"
+        ) from error
+    except AgentGoneError as error:
+        raise ended(docker, container, app) from error
+
+
+def ended(docker: Docker, container: str, app: str) -> PinoctlError:
+    """Return the error that tells why a container ended, with its last words."""
+    there = find(docker, container)
+    if there is None:
+        return DockerError(f"the container of `{app}` was removed while it was at work",
+                           hint=f"`pinoctl up {app}` makes a new one")  # fmt: skip
+    state = there["State"]
+    words = last_words(docker, container)
+    if state.get("OOMKilled"):
+        return DockerError(f"the container of `{app}` ran out of memory", hint="give it more with `--memory`")
+    if state.get("Running"):
+        return AgentGoneError(
+            f"the agent of `{app}` does not answer", hint=f"`pinoctl down {app}` and `pinoctl up {app}` start it anew"
+        )
+    why = f": {words}" if words else ""
+    return DockerError(f"the container of `{app}` ended with status {state.get('ExitCode')}{why}",
+                       hint=f"`pinoctl up {app}` starts it again and goes on where it stopped")  # fmt: skip
+
+
+def last_words(docker: Docker, container: str) -> str:
+    """Return the last error that a container printed, "" when it printed none."""
+    with told():
+        text = docker.api.logs(container, stdout=False, stderr=True, tail=20).decode("utf-8", "replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return next(
+        (line.removeprefix("error: ") for line in reversed(lines) if line.startswith("error: ")),
+        lines[-1] if lines else "",
+    )
+
+
+def ports_of(there: Mapping[str, Any]) -> dict[int, int]:
+    """Return which port of this machine leads to which published port of a container."""
+    published = (there.get("NetworkSettings") or {}).get("Ports") or {}
+    found = {}
+    for name, bindings in published.items():
+        number = name.partition("/")[0]
+        for binding in bindings or ():
+            if number.isdigit() and str(binding.get("HostPort") or "").isdigit():
+                found[int(number)] = int(binding["HostPort"])
+    return found
+
+
+def await_running(docker: Docker, container: str, *, sleep: Callable[[float], None] = time.sleep) -> Mapping[str, Any]:
+    """Return a container once it runs with its ports; raises what it ended with."""
+    for _ in range(100):
+        there = find(docker, container)
+        if there is not None and there["State"]["Running"] and ports_of(there):
+            return there
+        if there is None or there["State"]["Status"] in {"exited", "dead"}:
+            break
+        sleep(0.05)
+    raise ended(docker, container, str((there or {}).get("Name") or container))

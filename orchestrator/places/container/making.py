@@ -1,0 +1,102 @@
+"""Having an app's image as it should be: built where it is missing or its launcher changed, refreshed with pinoctl."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.places.container import code, images, names, settings
+from orchestrator.places.container.build import Ask, Build, Built, Listen, Say, Wish
+from orchestrator.places.container.finish import finish
+from orchestrator.places.container.living import find
+from orchestrator.places.container.reading import launcher_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.engine.hardware import HardwareProfile
+    from orchestrator.places.container.docker import Docker
+    from orchestrator.places.container.place import ContainerPlace
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Tell what the image of an app is now: its id, or None and what failed (as `up` tells it)."""
+
+    image: str | None
+    result: Mapping[str, Any] = field(default_factory=dict)
+    built: Built | None = None
+
+
+@dataclass
+class Making:
+    """Make the image of one app."""
+
+    place: ContainerPlace
+    app: str
+    profile: HardwareProfile
+    say: Say
+    listen: Listen
+    ask: Ask | None = None
+
+    def run(self, wish: Wish, *, always: bool = False) -> Made:
+        """Return the image that the app runs from, made if it has to be; the caller holds the app's lock."""
+        home, app, docker = self.place.home, self.app, self.place.docker
+        image = self.place.image(app)
+        if image is not None and not (always or wish.fresh) and not self._launcher_changed():
+            return Made(self._with_our_code(image))
+        chosen = settings.read(home, app)
+        build = Build(
+            docker, home, app, settings=chosen, profile=self.profile, say=self.say, listen=self.listen, ask=self.ask
+        )
+        built = build.run(wish)
+        if built.image is None:
+            return Made(None, built.result, built)
+        if chosen.mode == settings.VOLUME:
+            facts = {"image": built.image, "launcher": built.reading.launcher_hash, "root": built.labels[names.ROOT]}
+            settings.write(home, app, chosen.changed(installed=facts))
+            return Made(built.image, built.result, built)
+        final = finish(docker, built.image, names.current(home, app), built.labels)
+        images.clean(docker, app, _useful(docker, app, built) | {built.image})
+        return Made(final, built.result, built)
+
+    def _launcher_changed(self) -> bool:
+        chosen = settings.read(self.place.home, self.app)
+        if chosen.mode == settings.VOLUME:
+            before = chosen.installed.get("launcher")
+        else:
+            found = images.current(self.place.docker, self.place.home, self.app)
+            before = found.labels.get(names.LAUNCHER) if found is not None else None
+        return bool(before) and before != launcher_hash(self.place.home, self.app)
+
+    def _with_our_code(self, image: str) -> str:
+        """Give an image this pinoctl's code, unless its container is at work: that one is left in peace."""
+        docker, home, app = self.place.docker, self.place.home, self.app
+        found = images.current(docker, home, app)
+        if found is None or found.labels.get(names.CODE) == code.digest():
+            return image
+        there = find(docker, names.container(home, app))
+        if there is not None and there["State"]["Running"]:
+            return image
+        self.say("putting this version of pinoctl into the image; nothing is installed again")
+        return finish(docker, _below(docker, app, found) or found.id, names.current(home, app), found.labels)
+
+
+def _below(docker: Docker, app: str, image: images.AppImage) -> str | None:
+    """Return the checkpoint with everything installed that an image was finished from, None when it is gone."""
+    same = (names.ROOT, names.LAUNCHER)
+    for each in images.listed(docker, app):
+        if (
+            each.labels.get(names.KIND) == "checkpoint"
+            and each.labels.get(names.INSTALLED) == "true"
+            and all(each.labels.get(name) == image.labels.get(name) for name in same)
+        ):
+            return each.id
+    return None
+
+
+def _useful(docker: Docker, app: str, built: Built) -> set[str]:
+    """Return the checkpoints that a next build could go on from."""
+    texts = built.reading.texts
+    root = built.labels.get(names.ROOT)
+    return {each.id for each in images.saved(docker, app) if each.root == root and texts.stands(each.chain)}

@@ -1,0 +1,145 @@
+"""Containers as a place: an app's image is built when it is missing, its container made, its agent talked to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.agent.client import AgentGoneError, Client
+from orchestrator.engine.errors import PinoctlError
+from orchestrator.places.container import images, names, settings
+from orchestrator.places.container.containers import home_in
+from orchestrator.places.container.docker import Docker, DockerError, connect
+from orchestrator.places.container.living import agent_of, await_running, ended, find, ports_of, remove, stop
+from orchestrator.places.container.running import Running, Say
+from orchestrator.places.container.urls import translated
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.engine.home import Home
+
+
+GENTLY: Final = frozenset({None, 0, 137, 143})  # how containers end that were stopped, by us or by somebody else
+
+
+def _quiet(_line: str) -> None:
+    return
+
+
+@dataclass
+class ContainerPlace:
+    """Be the containers of one home; `say` gets what pinoctl does itself."""
+
+    home: Home
+    say: Say = _quiet
+    _docker: Docker | None = field(default=None, init=False)
+
+    @property
+    def name(self) -> str:
+        """Name of the place."""
+        return "container"
+
+    @property
+    def docker(self) -> Docker:
+        """The daemon, connected to on first use; raises DockerError."""
+        if self._docker is None:
+            self._docker = connect()
+        return self._docker
+
+    def prepare(self) -> None:
+        """Make sure that the daemon can be used."""
+        self.docker  # noqa: B018  # connecting is what is asked for
+
+    def _running(self, app: str) -> Running:
+        """Return what knows the containers of an app."""
+        chosen = settings.read(self.home, app)
+        return Running(self.docker, self.home, app, chosen, card=_has_card(), say=self.say)
+
+    def spawn(self, app: str) -> Client:
+        """Return a connection to the app's agent, in a container that runs; raises DockerError without an image."""
+        image = self.image(app)
+        if image is None:
+            raise DockerError(f"`{app}` has no image", hint=f"`pinoctl up {app}` builds it")
+        container = self._running(app).ensure(image)
+        await_running(self.docker, container)
+        return self._agent(container, app)
+
+    def image(self, app: str) -> str | None:
+        """Return the id of the image that an app runs from, None when it has to be built first."""
+        chosen = settings.read(self.home, app)
+        if chosen.mode == settings.VOLUME:
+            return chosen.installed.get("image") if chosen.installed else None
+        found = images.current(self.docker, self.home, app)
+        return found.id if found is not None else None
+
+    def find(self, app: str, *, timeout: float = 10.0) -> Client | None:
+        """Connect to the app's agent, None when its container does not run."""
+        for what in ("", "build"):
+            there = find(self.docker, names.container(self.home, app, what))
+            if there is not None and there["State"]["Running"]:
+                try:
+                    return self._agent(str(there["Id"]), app, timeout=timeout)
+                except AgentGoneError:
+                    continue
+        return None
+
+    def _agent(self, container: str, app: str, *, timeout: float = 30.0) -> Client:
+        try:
+            return agent_of(self.docker, container, app, home_in(settings.read(self.home, app)), timeout=timeout)
+        except AgentGoneError as error:
+            raise ended(self.docker, container, app) from error
+
+    def seen(self, app: str, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an agent's answer with its URL and ports as this machine reaches them."""
+        there = find(self.docker, names.container(self.home, app))
+        return translated(answer, ports_of(there) if there is not None else {})
+
+    def status(self, app: str, *, timeout: float = 3.0) -> dict[str, Any]:
+        """Return what is true of an app, in the words of its agent's `status`; `alive` tells whether one is at work."""
+        return {**self._state(app, max(timeout, 3.0)), "place": self.name}
+
+    def _state(self, app: str, timeout: float) -> dict[str, Any]:
+        build = find(self.docker, names.container(self.home, app, "build"))
+        there = self._running(app).settle()
+        for each in (there, build):
+            if each is not None and each["State"]["Running"]:
+                try:
+                    with self._agent(str(each["Id"]), app, timeout=timeout) as client:
+                        return {**translated(client.status(), ports_of(each)), "alive": True, "container": each["Id"]}
+                except (PinoctlError, OSError):
+                    return {"word": "starting", "alive": True, "container": each["Id"]}
+        if self.image(app) is None:
+            if build is not None:
+                return {"word": "failed", "reason": "its installation was interrupted", "alive": False}
+            return {"word": "not installed", "alive": False}
+        state = there["State"] if there is not None else {}
+        ended = state.get("ExitCode") if state.get("Status") == "exited" else None
+        if state.get("OOMKilled"):
+            return {"word": "failed", "reason": "its container ran out of memory", "alive": False}
+        if ended not in GENTLY:
+            return {"word": "failed", "reason": f"its container ended with status {ended}", "alive": False}
+        return {"word": "stopped", "alive": False}
+
+    def stop(self, app: str) -> bool:
+        """Stop the app's containers; tells whether one ran."""
+        stopped = self._running(app).stop()
+        build = find(self.docker, names.container(self.home, app, "build"))
+        if build is not None and build["State"]["Running"]:
+            stop(self.docker, str(build["Id"]))
+            stopped = True
+        return stopped
+
+    def remove(self, app: str) -> None:
+        """Remove the app's containers and images; the shared volume stays."""
+        for what in ("", "next", "old", "build"):
+            remove(self.docker, names.container(self.home, app, what))
+        for reference in (names.current, names.previous, names.candidate):
+            images.untag(self.docker, reference(self.home, app))
+        images.clean(self.docker, app, set())
+
+
+def _has_card() -> bool:
+    from orchestrator.engine.hardware import detect  # noqa: PLC0415  # takes a moment
+
+    return detect().gpu == "nvidia"
