@@ -65,6 +65,13 @@ async def ask(port, data=b"hello"):
     return answer
 
 
+async def wait_readable(sock):
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sock, ready.set)
+    await asyncio.wait_for(ready.wait(), 5)
+    loop.remove_reader(sock)
+
+
 def open_files():
     return len(list(Path("/proc/self/fd").iterdir()))
 
@@ -169,16 +176,20 @@ async def test_a_vanishing_server_ends_the_connection():
 
 
 async def test_an_answer_given_before_the_request_was_read_arrives():
-    async def refuses(_reader, writer):
-        writer.write(b"too much")
-        writer.close()  # with most of it unread: the kernel resets the connection
-
-    async with app(refuses) as port, forwarding(target=("127.0.0.1", port)) as forwarder:
-        for _ in range(20):
-            reader, writer = await asyncio.open_connection("127.0.0.1", forwarder.ports[0])
-            writer.write(bytes(1 << 19))
-            assert await asyncio.wait_for(reader.readexactly(8), 5) == b"too much"
-            writer.close()
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0)
+        async with forwarding(target=listening.getsockname()) as forwarder:
+            with socket.create_connection(("127.0.0.1", forwarder.ports[0])) as client:
+                client.sendall(b"some")
+                server, _ = await loop.sock_accept(listening)
+                server.settimeout(0)
+                await wait_readable(server)
+                client.sendall(b"more")  # will be found, and written to a connection that is reset, ...
+                server.sendall(b"too much")
+                server.close()  # ... as this leaves something unread, before the answer is found
+                client.settimeout(0)
+                assert await asyncio.wait_for(loop.sock_recv(client, 100), 5) == b"too much"
 
 
 async def test_a_slow_reader_holds_the_sender_back():
