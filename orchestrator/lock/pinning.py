@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _CONFIG = "config"  # holds uv/uv.toml, as a folder of XDG_CONFIG_DIRS
 _PIP_WITH_DATES = (26,)
+_UV_WITH_EXEMPTIONS = (0, 10)  # an older one refuses the whole file
 _DATES = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -40,11 +41,14 @@ def files(lock: Lock, folder: Path, *, home: Path = Path("/pinokio")) -> dict[st
     }
 
 
-def environment(lock: Lock, folder: Path, *, path: str | None = None, dates: bool = True) -> dict[str, str]:
+def environment(
+    lock: Lock, folder: Path, *, path: str | None = None, dates: bool = True, uv: str | None = None
+) -> dict[str, str]:
     """Return the variables that hold a build at a lock whose files lie in `folder`.
 
     `path` is the PATH of the build: with it, PATH is among the result, the wrapper of git first. `dates` adds those
-    that keep what is not in the lock (build requirements, mostly) from being newer than it; pip gets one only if all
+    that keep what is not in the lock (build requirements, mostly) from being newer than it. uv gets one only if the
+    build's version of it, `uv`, and all those in the lock's environments know how to exempt packages; pip only if all
     its versions in the lock know the option and nothing came from an index that has no dates.
     """
     found = {
@@ -59,7 +63,8 @@ def environment(lock: Lock, folder: Path, *, path: str | None = None, dates: boo
     if dates:
         # the last thing that the build took may have been uploaded in the lock's own second
         limit = (lock.date + timedelta(seconds=1)).strftime(_DATES)
-        found["XDG_CONFIG_DIRS"] = f"{folder / _CONFIG}:/etc/xdg"
+        if uv is not None and _oldest(lock.inventory, "uv", uv) >= _UV_WITH_EXEMPTIONS:
+            found["XDG_CONFIG_DIRS"] = f"{folder / _CONFIG}:/etc/xdg"
         found["npm_config_before"] = limit
         if _pip_takes_dates(lock.inventory):
             found["PIP_UPLOADED_PRIOR_TO"] = limit
@@ -94,7 +99,20 @@ def write(lock: Lock, folder: Path, *, home: Path = Path("/pinokio"), at: Path |
 
 
 def _pip_takes_dates(inventory: Mapping[str, Any]) -> bool:
-    held = [(package["name"], str(package["version"]))
-            for entry in inventory.get("environments", []) for package in entry.get("packages", [])]  # fmt: skip
-    pips = [version_key(version)[1] for name, version in held if name == "pip"]
-    return bool(pips) and min(pips) >= _PIP_WITH_DATES and not any("+" in version for _, version in held)
+    undated = any(
+        "+" in str(package["version"])
+        for entry in inventory.get("environments", [])
+        for package in entry.get("packages", [])
+    )
+    return not undated and _oldest(inventory, "pip") >= _PIP_WITH_DATES
+
+
+def _oldest(inventory: Mapping[str, Any], name: str, *others: str) -> tuple[int, ...]:
+    """Return the release of the oldest version of a package among those in environments and others; () for none."""
+    held = [
+        str(package["version"])
+        for entry in inventory.get("environments", [])
+        for package in entry.get("packages", [])
+        if package["name"] == name
+    ]
+    return min((tuple(version_key(version)[1]) for version in (*held, *others)), default=())

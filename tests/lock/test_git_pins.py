@@ -280,8 +280,7 @@ def test_packages_from_git_come_at_the_commit_of_the_lock(place, tool, revision,
 
     def install(**more: str) -> str:
         caches = {"UV_CACHE_DIR": str(tmp_path / "cache"), "PIP_CACHE_DIR": str(tmp_path / "pip")}
-        variables = world.plain_environment(**caches,
-                                            VIRTUAL_ENV=str(env), PIP_DISABLE_PIP_VERSION_CHECK="1", **more)  # fmt: skip
+        variables = world.plain_environment(**caches, VIRTUAL_ENV=str(env), PIP_DISABLE_PIP_VERSION_CHECK="1", **more)
         world.run(UV, "venv", "-q", "--clear", env, cwd=place.home, env=world.plain_environment())
         target = f"git+{place.url('fromgit')}{revision}"
         if tool == "uv":

@@ -82,6 +82,24 @@ def test_a_commit_is_read_from_files_where_git_refuses(app, monkeypatch):
     assert checkout(app.parent) is None
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_a_repository_of_another_user_is_read_too(app):
+    for path in (app, app / ".git"):
+        os.chown(path, 1000, 1000)
+    (app / "start.js").write_text("changed")
+    [found] = taken(app)["repositories"]
+    assert found["dirty"] == ["start.js"]
+
+
+def test_hooks_and_locks_of_git_are_not_involved(app, monkeypatch):
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    index = app / ".git" / "index"
+    os.utime(app / "start.js", (1, 1))
+    before = index.read_bytes()
+    assert checkout(app)["dirty"] == []
+    assert index.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("url", "clean"),
     [

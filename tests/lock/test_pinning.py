@@ -109,7 +109,7 @@ def test_build_backends_are_bounded_by_what_made_wheels_here(built_by, line):
 
 def test_versions_sort():
     ordered = ["1.0.dev1", "1.0rc1", "1.0", "1.0.1", "1.2", "1.10", "2.0a1", "2", "1!0.1"]
-    assert sorted(ordered[::-1], key=version_key) == ordered
+    assert sorted(sorted(ordered), key=version_key) == ordered
 
 
 def test_the_variables():
@@ -130,6 +130,16 @@ def test_the_variables():
 def test_pip_gets_no_date_that_it_would_stumble_over(packages):
     found = pinning.environment(lock_of(inventory_of(environment("api/x/env", *packages))), Path("/pins"))
     assert "PIP_UPLOADED_PRIOR_TO" not in found
+
+
+@pytest.mark.parametrize(
+    ("uv", "packages", "dated"),
+    [("0.10.0", (), True), ("0.9.28", (), False), (None, (), False), ("0.13", ("uv==0.8.1",), False),
+     ("0.13", ("uv==0.11",), True)],
+)  # fmt: skip
+def test_uv_gets_no_date_where_one_of_them_would_refuse_the_file(uv, packages, dated):
+    lock = lock_of(inventory_of(environment("api/x/env", "a==1", *packages)))
+    assert ("XDG_CONFIG_DIRS" in pinning.environment(lock, Path("/pins"), uv=uv)) == dated
 
 
 class Build:
@@ -168,7 +178,7 @@ class Build:
         facts = self.inventory()
         lock = lock_of(facts)
         pinning.write(lock, self.pins, home=self.home)
-        self.held = pinning.environment(lock, self.pins, path=os.environ["PATH"])
+        self.held = pinning.environment(lock, self.pins, path=os.environ["PATH"], uv="0.13.0")
         return facts
 
     def versions(self, env: str) -> dict[str, str]:
