@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.engine.environment.assemble import inherited
 from orchestrator.engine.errors import BadInputError
 from orchestrator.lock import inventory, pinning
 from orchestrator.lock.constraints import OTHERS, constraints, version_key
@@ -124,6 +125,12 @@ def test_the_variables():
     assert not {"PATH", "npm_config_before", "PIP_UPLOADED_PRIOR_TO", "XDG_CONFIG_DIRS"} & bare.keys()
     with pytest.raises(BadInputError, match="has spaces"):
         pinning.files(lock_of(facts), Path("/two words"))
+
+
+def test_shells_of_scripts_keep_the_variables():
+    facts = inventory_of(environment("api/x/env", "pip==26.0", "a==1"))
+    found = pinning.environment(lock_of(facts), Path("/pins"), path="/usr/bin", uv="0.13.0")
+    assert inherited(found) == found
 
 
 @pytest.mark.parametrize("packages", [("pip==25.3",), ("pip==26.0", "torch==2.7.0+cu128"), ("a==1",)])
