@@ -14,16 +14,23 @@ import tarfile
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
+from urllib3.exceptions import HTTPError
+
 from orchestrator.places.container.changes import passing
 from orchestrator.places.container.docker import DockerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from docker import DockerClient
 
 PIECE: Final = 1 << 20
+SEVERAL: Final = 6  # things in one folder that are worth fetching the folder for
+FOR_EACH: Final = 8 << 20  # bytes fetched for nothing that cost as much as one more request
 END: Final = 1024  # bytes of zeros that end an archive
+PLAIN: Final = {
+    "Accept-Encoding": "identity"
+}  # the daemon would squeeze gigabytes of models on their way through a socket
 ABSENT: Final = 404
 REFUSED: Final = 400
 # the bits of Go's file modes that are not permissions
@@ -116,22 +123,21 @@ class Side:
         The container stays locked until the block ends, so nothing else may be asked about it inside. Leaving early is
         cheap: the rest is not fetched. An archive that breaks off raises DockerError.
         """
-        reply = self._api.get(self._url, params={"path": path}, stream=True, timeout=self._api.timeout)
+        reply = self._api.get(self._url, params={"path": path}, stream=True, timeout=self._api.timeout, headers=PLAIN)
         try:
             self._api._raise_for_status(reply)  # noqa: SLF001  # turns the daemon's refusal into docker-py's error
             yield self._members(path, _Reader(reply.raw))
+        except (tarfile.TarError, EOFError, HTTPError) as error:  # also where the caller reads a content
+            raise self._broken(path) from error
         finally:
             reply.close()
 
     def _members(self, path: str, reader: _Reader) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes] | None]]:
-        try:
-            with tarfile.open(fileobj=cast("IO[bytes]", reader), mode="r|", bufsize=PIECE) as archive:
-                while (member := archive.next()) is not None:
-                    archive.members.clear()  # type: ignore[attr-defined]  # else it remembers every member of a tree with a million files
-                    name = member.name.lstrip("/").partition("/")[2]
-                    yield name, member, archive.extractfile(member) if member.isreg() else None
-        except (tarfile.TarError, EOFError) as error:
-            raise self._broken(path) from error
+        with tarfile.open(fileobj=cast("IO[bytes]", reader), mode="r|", bufsize=PIECE) as archive:
+            while (member := archive.next()) is not None:
+                archive.members.clear()  # type: ignore[attr-defined]  # it would keep those of a million files
+                name = member.name.lstrip("/").partition("/")[2]
+                yield name, member, archive.extractfile(member) if member.isreg() else None
         if not reader.whole():
             raise self._broken(path)
 
@@ -168,6 +174,23 @@ class Side:
                 with self.archive(path) as members:
                     self._digests[path] = next((seen(member, content)[2] for _, member, content in members), "")
         return self._digests[path]
+
+    def prefetch(self, folder: str, wanted: Collection[str]) -> bool:
+        """Take the digests of many files below a folder from one archive; False when too much else lies there."""
+        missing = {path for path in wanted if path not in self._digests}
+        wasted = 0
+        if not missing:
+            return True
+        with self.archive(folder) as members:
+            for name, member, content in members:
+                path = f"{folder}/{name}"
+                if path in missing and not member.islnk():
+                    self._digests[path] = seen(member, content)[2]
+                elif content is not None:
+                    wasted += member.size
+                    if wasted > len(missing) * FOR_EACH:
+                        return False
+        return True
 
     def manifest(self, path: str) -> dict[str, Seen]:
         """Return every path below a folder ("" is itself) without byte code, each with kind, mode and digest."""

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.places.container.archives import Side
-from orchestrator.places.container.carrying import Carrying
+from orchestrator.places.container.carrying import Carrying, Nothing
 from orchestrator.places.container.changes import KEPT, REMOVED_LIST, diff_of_users, mounts_of, tree
 from orchestrator.places.container.docker import DockerError, told
 from orchestrator.places.container.names import KIND
@@ -55,7 +55,8 @@ def carry(
     The first of `roots` is the app's folder. `tracked` tells what the program owns, git's indexes in the new image by
     default. `old` is only read; it should be stopped, as a file that changes meanwhile ends in DockerError. After any
     error `new` is to be thrown away and made anew; everything may then be repeated. Deletions are left to the agent,
-    which does at its start what `/pinokio/.carry-removed.json` lists.
+    which does at its start what `/pinokio/.carry-removed.json` lists. Where the old image was deleted, all that the
+    two containers have not in common counts as changed by both.
     """
     with told("what the user made cannot be carried over"):
         about: dict[str, Any] = docker.api.inspect_container(old)
@@ -72,12 +73,20 @@ def carry(
         if not trees and not pending:
             return Carried()
         with _never_started(docker, about["Image"]) as base, _never_started(docker, state["Image"]) as theirs:
-            sides = Side(docker, base), Side(docker, old), Side(docker, theirs)
+            if theirs is None:
+                raise DockerError(
+                    "the new container's image was deleted", hint="run the same command again: it is built anew"
+                )
+            old_image = Side(docker, base) if base else Nothing()
+            new_image = Side(docker, theirs)
+            if about["Image"] == state["Image"]:  # nothing of the program is another
+                old_image = new_image
+            sides = old_image, Side(docker, old), new_image
             stamp = clock().astimezone(timezone.utc).strftime(STAMP)
             plan = Carrying(sides, roots=roots, stamp=stamp, apart=apart, pending=pending, tracked=tracked).carry(trees)
             if plan.puts or plan.removed:
                 listed = {REMOVED_LIST: json.dumps(plan.removed).encode()} if plan.removed else {}
-                packing = Packing(sides[1], sides[2], plan.puts, apart, listed)
+                packing = Packing(sides[1], new_image, plan.puts, apart, listed)
                 docker.api.put_archive(new, "/", gathered(packing.pieces()))
     carried = _told(plan)
     if carried.kept_aside:
@@ -107,9 +116,15 @@ def _pending(mine: Side) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _never_started(docker: DockerClient, image: str) -> Iterator[str]:
-    """Make a container to read an image from, and remove it in the end."""
-    made: str = docker.api.create_container(image, ["true"], labels={KIND: "helper"})["Id"]
+def _never_started(docker: DockerClient, image: str) -> Iterator[str | None]:
+    """Make a container to read an image from, and remove it in the end; None where the image is gone."""
+    from docker.errors import ImageNotFound  # noqa: PLC0415  # slow to import, and hosts without a daemon never need it
+
+    try:
+        made: str = docker.api.create_container(image, ["true"], labels={KIND: "helper"})["Id"]
+    except ImageNotFound:
+        yield None
+        return
     try:
         yield made
     finally:

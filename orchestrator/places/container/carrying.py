@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from orchestrator.places.container.changes import ADDED, DELETED, KEPT, below, in_git
+from orchestrator.places.container.archives import SEVERAL
+from orchestrator.places.container.changes import ADDED, CHANGED, DELETED, KEPT, below, in_git
 from orchestrator.places.container.repositories import Repositories
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from orchestrator.places.container.archives import Entry, Seen
     from orchestrator.places.container.changes import Node
@@ -27,17 +28,44 @@ LOST: Final = "\ufffd"  # what the daemon's list shows for a byte that is no UTF
 class Reads(Protocol):
     """Tell what is in a container or an image."""
 
-    def entry(self, path: str) -> Entry | None:
+    def entry(self, path: str, /) -> Entry | None:
         """Return what is at a path."""
 
-    def digest(self, path: str) -> str:
+    def digest(self, path: str, /) -> str:
         """Return what tells its content from others."""
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, /) -> bytes:
         """Return the content of a small file."""
 
-    def manifest(self, path: str) -> dict[str, Seen]:
+    def manifest(self, path: str, /) -> dict[str, Seen]:
         """Return what is below a folder."""
+
+    def prefetch(self, folder: str, wanted: Collection[str], /) -> bool:
+        """Make ready to return the digests of files below a folder; False when it is better done for parts of it."""
+
+
+class Nothing:
+    """Stand for an image that is gone."""
+
+    def entry(self, _path: str, /) -> Entry | None:
+        """Return nothing."""
+        return None
+
+    def digest(self, _path: str, /) -> str:
+        """Return no digest."""
+        return ""
+
+    def read(self, _path: str, /) -> bytes:
+        """Return no content."""
+        return b""
+
+    def manifest(self, _path: str, /) -> dict[str, Seen]:
+        """Return no paths."""
+        return {}
+
+    def prefetch(self, _folder: str, _wanted: Collection[str], /) -> bool:
+        """Do nothing."""
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +112,7 @@ class Carrying:
     def carry(self, trees: Sequence[Node]) -> Plan:
         """Decide about every change, and about deletions that the old container had still to do."""
         for node in trees:
+            self._prefetch(node)
             self._visit(node)
         for path in self._pending:
             if below(path, self._roots) and path not in self.plan.removed and self._is_mine(path) is None:
@@ -93,6 +122,26 @@ class Carrying:
     def _is_mine(self, path: str) -> Entry | None:
         """Return what the user has at a path; what waits for its deletion is gone."""
         return None if below(path, self._pending) else self.mine.entry(path)
+
+    def _prefetch(self, node: Node) -> None:
+        """Compare many changed files with few requests: folders whole, as long as not much else is there."""
+        pairs = ((self.base, self.theirs), (self.base, self.mine))
+        for one, other in pairs:
+            self._prefetch_pair(node, one, other)
+
+    def _prefetch_pair(self, node: Node, one: Reads, other: Reads) -> None:
+        paths = [each.path for each in node.leaves() if each.kind == CHANGED]
+        wanted = {path for path in paths if one is not other and self._alike(one, other, path)}
+        if len(wanted) < SEVERAL or not node.below:
+            return
+        done = [side.prefetch(node.path, wanted) for side in (one, other)]
+        if not all(done):
+            for each in node.below.values():
+                self._prefetch_pair(each, one, other)
+
+    def _alike(self, one: Reads, other: Reads, path: str) -> bool:
+        entry = one.entry(path)
+        return entry is not None and entry.kind == "file" and entry == other.entry(path)
 
     def _visit(self, node: Node) -> None:
         path = node.path
@@ -213,6 +262,8 @@ class Carrying:
 
     def _same(self, one: Reads, other: Reads, path: str) -> bool:
         """Tell whether two sides have the same at a path: kind, mode, content; contents are compared last."""
+        if one is other:
+            return True
         first, second = (self._is_mine(path) if side is self.mine else side.entry(path) for side in (one, other))
         if first is None or second is None:
             return first is second

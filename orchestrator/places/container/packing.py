@@ -9,7 +9,7 @@ import tarfile
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Final
 
-from orchestrator.places.container.archives import PIECE
+from orchestrator.places.container.archives import FOR_EACH, PIECE, SEVERAL
 from orchestrator.places.container.changes import below, passing
 from orchestrator.places.container.docker import DockerError
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from orchestrator.places.container.carrying import Put
 
 OWNER: Final = 1000
-SEVERAL: Final = 6  # things in one folder that are worth fetching the folder for
-FOR_EACH: Final = 8 << 20  # bytes fetched for nothing that cost as much as one more request
 OWN_RECORDS: Final = {"path", "linkpath", "size"}  # pax records that the new header has to say anew
 
 
@@ -38,7 +36,7 @@ class Packing:
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the archive, whose names are relative to `/`."""
-        for (mine, folder), group in itertools.groupby(self.puts, key=_origin):
+        for (mine, folder), group in itertools.groupby(sorted(self.puts, key=_origin), key=_origin):
             several = list(group)
             side = self.mine if mine else self.theirs
             for put in several:

@@ -21,10 +21,10 @@ Whose = Literal["mine", "theirs", "both"]
 class Files(Protocol):
     """Tell what is in a container or an image."""
 
-    def entry(self, path: str) -> Entry | None:
+    def entry(self, path: str, /) -> Entry | None:
         """Return what is at a path."""
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, /) -> bytes:
         """Return the content of a small file."""
 
 
