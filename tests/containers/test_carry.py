@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.places.container.archives import Side
 from orchestrator.places.container.carry import Carried, carry, diff_of_users
 from orchestrator.places.container.docker import DockerError
 
@@ -94,6 +95,9 @@ class Lab:
         self.work(container, script)
         container.kill()
         return container
+
+    def made_from(self, container: str, image: str) -> bool:
+        return bool(self.client.api.inspect_container(container)["Image"] == image)
 
     def close(self) -> None:
         for each in self.containers:
@@ -395,6 +399,45 @@ def test_where_the_old_image_is_gone_nothing_of_the_users_is_lost(lab: Lab) -> N
     assert set(carried.kept_aside) == {f"{APP}/conf.new", f"{APP}/gone.new"}
 
 
+def test_an_error_half_way_leaves_nothing_behind_and_all_can_be_repeated(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = lab.image("echo 1 >a")
+    newer = lab.image("echo 2 >v", image)
+    old, broken, new = (
+        lab.used(image, "mkdir b c; echo 2 >a; echo 3 >b/b; echo 4 >c/c"),
+        *map(lab.container, [newer] * 2),
+    )
+    before = listing(lab.client, old.id)
+    archive = Side.archive
+
+    def failing(side: Side, path: str) -> Any:
+        if path == f"{APP}/c":
+            raise DockerError("broke off")
+        return archive(side, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Side, "archive", failing)
+        with pytest.raises(DockerError, match="broke off"):
+            carry(lab.client, old.id, broken.id, roots=ROOTS, say=lambda _: None)
+    assert listing(lab.client, old.id) == before
+    assert {each.id for each in lab.client.containers.list(all=True, filters={"ancestor": image})} == {
+        each for each in lab.containers if each in {old.id, broken.id, new.id} or lab.made_from(each, image)
+    }
+    lab.client.api.remove_container(broken.id)
+    lab.containers.remove(broken.id)
+    assert len(carry(lab.client, old.id, new.id, roots=ROOTS, say=lambda _: None).copied) == 3
+
+
+def test_what_the_new_container_mounts_over_is_told_and_not_written(lab: Lab) -> None:
+    image = lab.image("mkdir data")
+    old, new = lab.used(image, "echo 1 >data/own"), lab.container(image, tmpfs={f"{APP}/data": ""})
+    said: list[str] = []
+    assert carry(lab.client, old.id, new.id, roots=ROOTS, say=said.append) == Carried()
+    assert len(said) == 1
+    assert f"`{APP}/data/own` stays in the old container" in said[0]
+
+
 def test_nothing_to_carry_does_nothing(replace: Callable[..., Result]) -> None:
     assert replace("echo 1 >a", "true", "echo 2 >a").carried == Carried()
 
@@ -416,9 +459,10 @@ def test_what_tracks_can_be_given(lab: Lab) -> None:
 
 
 def test_what_a_user_would_lose_is_told_in_few_lines(lab: Lab) -> None:
-    image = lab.image("mkdir outputs; echo 1 >conf; echo 1 >old")
+    image = lab.image("mkdir outputs code; echo 1 >conf; echo 1 >old")
     old = lab.used(
-        image, "mkdir -p outputs/a/b; echo 1 >outputs/a/b/c; echo 2 >conf; rm old; mkdir __pycache__; echo 1 >/x"
+        image,
+        "mkdir -p outputs/a/b; echo 1 >outputs/a/b/c; echo 2 >conf; rm old; mkdir -p code/__pycache__; echo 1 >/x",
     )
     found = [(each.path.removeprefix(APP), each.what) for each in diff_of_users(lab.client, old.id, ROOTS)]
     assert found == [("/conf", "changed"), ("/old", "deleted"), ("/outputs/a", "added")]

@@ -201,6 +201,18 @@ def test_an_earlier_new_version_is_not_overwritten() -> None:
     assert plan.aside == [f"{APP}/conf.new-T"]
 
 
+@pytest.mark.parametrize(("theirs", "aside"), [("1.0", False), ("2.0", True)])
+def test_two_records_of_a_package_never_lie_beside_each_other(theirs: str, aside: bool) -> None:  # noqa: FBT001  # as above
+    base = Tree(**{"lib": None, "lib/Big_x-1.0.dist-info": "1"})
+    mine = Tree(**{"lib": None, "lib/big.x-1.1.dist-info": "1", "lib/own-3.dist-info": "1"})
+    other = Tree(**{"lib": None, f"lib/Big_x-{theirs}.dist-info": "1"})
+    names = [("/lib/Big_x-1.0.dist-info", 2), ("/lib/big.x-1.1.dist-info", 1), ("/lib/own-3.dist-info", 1)]
+    plan = decided(base, mine, other, ("/lib", 0), *names)
+    assert plan.aside == ([f"{APP}/.pinoctl-kept/T/lib/big.x-1.1.dist-info"] if aside else [])
+    assert plan.removed == ([] if aside else [f"{APP}/lib/Big_x-1.0.dist-info"])
+    assert Put(f"{APP}/lib/own-3.dist-info", f"{APP}/lib/own-3.dist-info") in plan.puts
+
+
 def test_deletions_wait_for_the_next_container() -> None:
     both = Tree(a="1", b="1")
     assert decided(both, both, both, pending=[f"{APP}/a", "/etc/passwd"]).removed == [f"{APP}/a"]

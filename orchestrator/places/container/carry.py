@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.places.container.archives import Side
 from orchestrator.places.container.carrying import Carrying, Nothing
-from orchestrator.places.container.changes import KEPT, REMOVED_LIST, diff_of_users, mounts_of, tree
+from orchestrator.places.container.changes import (
+    CHANGED,
+    KEPT,
+    KINDS,
+    REMOVED_LIST,
+    Change,
+    below,
+    mounts_of,
+    tree,
+    users,
+)
 from orchestrator.places.container.docker import DockerError, told
 from orchestrator.places.container.names import KIND
 from orchestrator.places.container.packing import Packing, gathered
@@ -21,8 +31,6 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
     from orchestrator.places.container.carrying import Plan
-
-__all__ = ["Carried", "carry", "diff_of_users"]
 
 STAMP: Final = "%Y-%m-%dT%H-%M-%SZ"
 
@@ -69,6 +77,12 @@ def carry(
         apart = mounts_of(about)
         changes = docker.api.diff(old) or []
         pending = _pending(Side(docker, old))
+        hidden = [each for each in mounts_of(state) if each not in apart]
+        lost = users(changes, roots, apart) if hidden else []
+        for change in lost:
+            if below(change.path, hidden):
+                say(f"`{change.path}` stays in the old container, since the new one has a volume there")
+        apart = (*apart, *hidden)
         trees = tree(changes, roots, apart)
         if not trees and not pending:
             return Carried()
@@ -113,6 +127,23 @@ def _pending(mine: Side) -> tuple[str, ...]:
     except ValueError:
         return ()
     return tuple(each for each in listed if isinstance(each, str)) if isinstance(listed, list) else ()
+
+
+def diff_of_users(docker: DockerClient, container: str, roots: Sequence[str]) -> list[Change]:
+    """Return what is lost when a container is removed: top-most added, changed and deleted paths below `roots`.
+
+    Folders that only got another time (byte code was written there) are not among them.
+    """
+    with told("the container's changes cannot be listed"):
+        about = docker.api.inspect_container(container)
+        found = users(docker.api.diff(container), roots, mounts_of(about))
+        side = Side(docker, container)
+        return [each for each in found if each.what != KINDS[CHANGED] or not _folder(side, each.path)]
+
+
+def _folder(side: Side, path: str) -> bool:
+    entry = side.entry(path)
+    return entry is not None and entry.folder
 
 
 @contextlib.contextmanager

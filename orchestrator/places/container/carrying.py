@@ -7,6 +7,7 @@ and the new image's is kept beside it as `NAME.new`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 INSTALLED: Final = {"site-packages", "dist-packages", "node_modules", ".git"}
 ENVIRONMENT: Final = {"bin", "lib", "lib64"}
+RECORD: Final = ".dist-info"
 LOST: Final = "\ufffd"  # what the daemon's list shows for a byte that is no UTF-8
 
 
@@ -173,8 +175,29 @@ class Carrying:
                 above = self._is_mine(path.rpartition("/")[0])
                 if self._is_mine(path) is None and above is not None and above.folder:
                     self._deleted(path)
+        upgraded = self._upgraded_twice(node)
         for each in node.below.values():
-            self._visit(each)
+            if each.path in upgraded:
+                self._aside(each.path)
+            else:
+                self._visit(each)
+
+    def _upgraded_twice(self, node: Node) -> set[str]:
+        """Return the user's records of Python packages that the new image has in another version than the old one.
+
+        Two records of one package beside each other would make its version a matter of luck.
+        """
+        records = [each for each in node.below.values() if each.path.endswith(RECORD)]
+        gone = {
+            _package(each.path)
+            for each in records
+            if each.kind == DELETED and self.base.entry(each.path) and not self.theirs.entry(each.path)
+        }
+        return {
+            each.path
+            for each in records
+            if each.kind == ADDED and _package(each.path) in gone and not self.theirs.entry(each.path)
+        }
 
     def _leaf(self, node: Node, mine: Entry, base: Entry | None, theirs: Entry | None) -> None:
         path = node.path
@@ -280,3 +303,8 @@ class Carrying:
                 if any(self.theirs.entry(f"{folder}/{sign}") for sign in ("pyvenv.cfg", "conda-meta")):
                     return True
         return self._tracked(path) or self._repositories.of_two_updates(path)
+
+
+def _package(path: str) -> str:
+    """Return the name of the package that a `NAME-VERSION.dist-info` belongs to, as packages' names are compared."""
+    return re.sub(r"[-_.]+", "-", path.rpartition("/")[2].removesuffix(RECORD).rpartition("-")[0]).lower()

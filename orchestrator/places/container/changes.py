@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from docker import DockerClient
-
 CHANGED: Final = 0
 ADDED: Final = 1
 DELETED: Final = 2
@@ -109,12 +107,3 @@ def mounts_of(attributes: Mapping[str, Any]) -> tuple[str, ...]:
     found = {str(each.get("Destination", "")).rstrip("/") for each in attributes.get("Mounts") or ()}
     found |= {path.rstrip("/") for path in (attributes.get("HostConfig") or {}).get("Tmpfs") or {}}
     return tuple(sorted(found - {""}))
-
-
-def diff_of_users(docker: DockerClient, container: str, roots: Sequence[str]) -> list[Change]:
-    """Return what is lost when a container is removed: top-most added, changed and deleted paths below `roots`."""
-    from orchestrator.places.container.docker import told  # noqa: PLC0415  # keeps this module free of effects
-
-    with told("the container's changes cannot be listed"):
-        attributes = docker.api.inspect_container(container)
-        return users(docker.api.diff(container), roots, mounts_of(attributes))
