@@ -211,7 +211,7 @@ class Agent:
         ends = [each for each in running.values() if id(each) not in parents]
         last = run.parent is None and run.opened is not None and following == run.opened.steps - 1
         idle = len(ends) <= 1 and not self.lifecycle.serving.shells.alive
-        await self._inside.between_steps(last=last, idle=idle)
+        await self._inside.between_steps(following=following if run.parent is None else None, last=last, idle=idle)
 
     def _event(self, kind: str, data: Mapping[str, Any]) -> None:
         self._inside.event(kind, data)
@@ -219,11 +219,14 @@ class Agent:
 
     def ask_for_checkpoint(self, how: str, unsaved: Any) -> bool:
         """Tell the clients that a checkpoint is due; False when there is none."""
-        if not any(channel.streaming for channel in self.server.channels):
+        if not self._somebody_saves():
             return False
         self._inside.scrub(self.redactor.values)
         self.sink.event("checkpoint", {"how": how, "seconds": round(unsaved.seconds, 3), "bytes": unsaved.written})
         return True
+
+    def _somebody_saves(self) -> bool:
+        return any(channel.saves and channel.streaming for channel in self.server.channels)
 
     async def _scrub(self) -> None:
         if self._inside.saves:
@@ -297,7 +300,7 @@ class Agent:
 
     def _gone(self, _channel: Channel) -> None:
         self._who_answers()
-        if not any(channel.streaming for channel in self.server.channels):
+        if not self._somebody_saves():
             self._inside.go_on(leave=False)  # whoever would have made the checkpoint is gone
 
     def _who_answers(self) -> None:
@@ -392,6 +395,7 @@ class Agent:
         self._given(request)
         self._learn_secrets()
         self.asked = True
+        channel.saves = request.get("checkpoints") is True
         result = await self._streamed(channel, self.lifecycle.install(install_options(request)))
         await self._scrub()
         return {"app": self.files.app, **result, "place": self._inside.place, "log": str(self.files.terminal)}

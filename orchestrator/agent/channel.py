@@ -35,6 +35,7 @@ class Channel:
         self.streams = 0
         self.follows = False
         self.answers = False
+        self.saves = False  # whether this client makes a checkpoint when it is told that one is due
         self.closed = False
 
     @property

@@ -167,17 +167,22 @@ class Client:
         *,
         listen: Listener = _ignore,
         fresh: bool = False,
+        checkpoints: bool = False,
         trusted: bool = False,
         from_step: int | None = None,
         answers: Any = None,
         pairs: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Install the app if needed and start nothing; answers as `up` does, with `state` `stopped` when it worked."""
+        """Install the app if needed and start nothing; answers as `up` does, with `state` `stopped` when it worked.
+
+        `checkpoints` promises to call `go_on` after each event of that kind: the script waits for it.
+        """
         return self._work(
             "install",
             listen,
             fresh=fresh,
+            checkpoints=checkpoints,
             trusted=trusted,
             from_step=from_step,
             answers=answers,

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.__main__ import take_lock
-from orchestrator.agent.files import AgentFiles
-from orchestrator.agent.inside import InBuild, InContainer
+from orchestrator.agent.files import AgentFiles, read_json
+from orchestrator.agent.inside import InBuild, InContainer, UpTo
 from orchestrator.agent.saving import Cost
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.engine.home import Home
@@ -37,9 +37,11 @@ BUILD_IDLE: Final = 600.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Be the program of a container; returns the exit status."""
     parser = argparse.ArgumentParser(prog="pinoctl-container")
-    parser.add_argument("what", choices=["serve", "build"], nargs="?", default="serve")
+    parser.add_argument("what", choices=["serve", "build", "install"], nargs="?", default="serve")
     parser.add_argument("--fixed", type=float, default=Cost().fixed, help="seconds that a commit costs")
     parser.add_argument("--rate", type=float, default=Cost().rate, help="bytes that a commit writes per second")
+    parser.add_argument("--until", type=int, help="`install`: stop before this step of the script, from 0")
+    parser.add_argument("--answers", type=Path, help="`install`: a JSON file of answers by key")
     given = parser.parse_args(arguments)
     app, home = os.environ.get("PINOCTL_APP", ""), Home(Path(os.environ.get("PINOCTL_HOME") or "/pinokio"))
     if not app or not home.app(app).is_dir():
@@ -56,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if take_lock(files.lock) is None:
         return _complain(f"another agent of `{app}` is at work in this home", "stop its container first")
     os.chdir(home.root)
+    if given.what == "install":
+        return asyncio.run(_install(files, given.until, given.answers))
     work = _build(files, Cost(given.fixed, given.rate)) if given.what == "build" else _serve(files, os.environ)
     return asyncio.run(work)
 
@@ -106,6 +110,28 @@ async def _build(files: AgentFiles, cost: Cost) -> int:
     return 0
 
 
+async def _install(files: AgentFiles, until: int | None, answers: Path | None) -> int:
+    """Install in the foreground, up to a step, as a Dockerfile's RUN does; the next one goes on there."""
+    from orchestrator.agent.agent import Agent  # noqa: PLC0415  # see _build
+    from orchestrator.agent.app import LauncherApp  # noqa: PLC0415
+    from orchestrator.agent.outcome import UpOptions  # noqa: PLC0415
+    from orchestrator.engine.answers import Answers  # noqa: PLC0415
+
+    inside = UpTo(until)
+    agent = Agent(files, idle=float("inf"), app=LauncherApp(files.home, files.app, undo=False), inside=inside)
+    agent.answers = Answers(read_json(answers) if answers is not None else None)
+    inside.flush = agent.sink.flush
+    result = await agent.lifecycle.install(UpOptions(trusted=True))
+    await agent.lifecycle.down()
+    agent.sink.close()
+    failed = result.get("failed")
+    return (
+        _complain(f"`{files.app}` cannot be installed: {failed.get('reason')}", str(failed.get("hint")))
+        if failed
+        else 0
+    )
+
+
 def _used(path: str) -> int:
     about = os.statvfs(path)
     return (about.f_blocks - about.f_bfree) * about.f_frsize
@@ -114,14 +140,13 @@ def _used(path: str) -> int:
 async def _serve(files: AgentFiles, environ: Mapping[str, str]) -> int:
     from orchestrator.agent.agent import Agent  # noqa: PLC0415  # slow to import, and not needed to complain
     from orchestrator.agent.app import LauncherApp  # noqa: PLC0415
-    from orchestrator.agent.forward import Forwarder, gateway_of  # noqa: PLC0415
+    from orchestrator.agent.forward import Forwarder, gateway_of, only_from  # noqa: PLC0415
 
     managed = environ.get("PINOCTL_MANAGED") == "1"
     run = files.home.run
     if managed:
-        gateway = gateway_of(await asyncio.to_thread(Path("/proc/net/route").read_text, "utf-8"))
-        here = {gateway, "127.0.0.1"}
-        forwarder = await Forwarder.listen(RESERVED, allowed=lambda peer: peer in here)
+        routes = await asyncio.to_thread(Path("/proc/net/route").read_text, "utf-8")
+        forwarder = await Forwarder.listen(RESERVED, allowed=only_from(gateway_of(routes)))
         inside = InContainer(run, forwarder)
     else:
         inside = InContainer(run)

@@ -54,10 +54,10 @@ class Inside:
     def scrub(self, secrets: Collection[str]) -> None:
         """Take the secrets that are known, before anything is saved."""
 
-    async def between_steps(self, *, last: bool, idle: bool) -> None:
+    async def between_steps(self, *, following: int | None, last: bool, idle: bool) -> None:
         """Take that a position was stored, where the place `saves`.
 
-        `last` tells that one step is left, `idle` that nothing of the app is at work.
+        `following` is the next step of the outermost script, None in a script below it, `last` tells that one step is left, `idle` that nothing of the app is at work.
         """
 
     def go_on(self, *, leave: bool) -> None:
@@ -165,8 +165,9 @@ class InBuild(Inside):
         """Move files that hold secrets out of what becomes an image."""
         scrub(self._roots, secrets, self._private, since=self._began - SLACK)
 
-    async def between_steps(self, *, last: bool, idle: bool) -> None:
+    async def between_steps(self, *, following: int | None, last: bool, idle: bool) -> None:
         """Wait for a checkpoint where one is due; the process ends here when it is to leave."""
+        del following
         self.write()
         if not idle:
             return
@@ -188,6 +189,30 @@ class InBuild(Inside):
         """Take the control plane's answer."""
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(leave)
+
+
+class UpTo(Inside):
+    """Install in the foreground and leave before a step of the script (`until`, from 0), None for its end."""
+
+    place = "container"
+    saves = True
+
+    def __init__(self, until: int | None, *, leave: Callable[[int], None] = os._exit) -> None:
+        self.flush: Callable[[], None] = lambda: None
+        self._until = until
+        self._leave = leave
+
+    def wrote(self, text: str) -> None:
+        """Show what the app prints."""
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    async def between_steps(self, *, following: int | None, last: bool, idle: bool) -> None:
+        """End the process where it is told to; the position is stored, so that the next one goes on."""
+        del last
+        if self._until is not None and following is not None and following >= self._until and idle:
+            self.flush()
+            self._leave(0)
 
 
 def _port_of(url: str | None) -> int | None:

@@ -18,7 +18,7 @@ from orchestrator.places.locks import LockedError, app_lock
 if TYPE_CHECKING:
     from orchestrator.commands.progress import Progress
     from orchestrator.engine.home import Home
-    from orchestrator.places.container.build import Wish
+    from orchestrator.places.container.build import Built, Wish
     from orchestrator.places.container.making import Made
     from orchestrator.places.container.place import ContainerPlace
 
@@ -61,7 +61,15 @@ def listener(progress: Progress) -> Callable[[Message], None]:
     return listen
 
 
-def build_image(place: ContainerPlace, app: str, wish: Wish, progress: Progress, *, always: bool = False) -> Made:
+def build_image(
+    place: ContainerPlace,
+    app: str,
+    wish: Wish,
+    progress: Progress,
+    *,
+    always: bool = False,
+    accept: Callable[[Built], None] = lambda _built: None,
+) -> Made:
     """Build an app's image if it is needed (`always`: in any case), after another command that is at it."""
     from orchestrator.engine.hardware import detect  # noqa: PLC0415  # takes a moment
 
@@ -76,6 +84,7 @@ def build_image(place: ContainerPlace, app: str, wish: Wish, progress: Progress,
         say=lambda line: progress.line(line, "dim"),
         listen=listener(progress),
         ask=put if ask.can_ask() else None,
+        accept=accept,
     )
     with waiting_lock(place.home, app, "built", say=progress.line):
         return making.run(wish, always=always)

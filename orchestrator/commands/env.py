@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.engine.home import Home
+    from orchestrator.places.container.place import ContainerPlace
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -50,6 +51,17 @@ def env(*, app: str, assignments: tuple[str, ...], unset: tuple[str, ...], home:
     return 0
 
 
+def _in_container(home: Home, name: str) -> ContainerPlace | None:
+    """Return the place of an app that lives in a container; its ENVIRONMENT lies on the shared volume."""
+    from orchestrator.places.choosing import HOST, place_of  # noqa: PLC0415  # `--help` does without
+
+    if place_of(home, name).name == HOST:
+        return None
+    from orchestrator.places.container.place import ContainerPlace  # noqa: PLC0415  # only for these
+
+    return ContainerPlace(home)
+
+
 def _assignment(text: str) -> tuple[str, str]:
     key, sign, value = text.partition("=")
     if not sign:
@@ -72,21 +84,39 @@ def _file(home: Home, name: str) -> Path:
 def _write(home: Home, name: str, changes: dict[str, str]) -> None:
     from orchestrator.engine.environment.files import ensure_app_file, set_app_values  # noqa: PLC0415  # only for changes
 
+    place = _in_container(home, name)
+    if place is not None:
+        from orchestrator.engine.environment.dotenv import set_value  # noqa: PLC0415  # only for these
+
+        text = place.environment_text(name) or _text_for_new(home, name)
+        for key, value in changes.items():
+            text = set_value(text, key, value)
+        place.write_environment(name, text)
+        return
     ensure_app_file(home, home.app(name))
     set_app_values(home, home.app(name), changes)
 
 
-def _show(home: Home, name: str, *, as_json: bool) -> None:
+def _text_for_new(home: Home, name: str) -> str:
+    """Return what an app's ENVIRONMENT will be made of."""
     from orchestrator.engine.environment.defaults import app_file_text  # noqa: PLC0415  # `--help` does without
-    from orchestrator.engine.environment.dotenv import parse, quote  # noqa: PLC0415
+    from orchestrator.engine.environment.dotenv import parse  # noqa: PLC0415
+    from orchestrator.engine.environment.files import read_text  # noqa: PLC0415
+
+    template = read_text(_file(home, name).with_name("_ENVIRONMENT")) or ""
+    return app_file_text(template, parse(read_text(home.environment) or ""))
+
+
+def _show(home: Home, name: str, *, as_json: bool) -> None:
+    from orchestrator.engine.environment.dotenv import parse, quote  # noqa: PLC0415  # `--help` does without
     from orchestrator.engine.environment.files import read_text  # noqa: PLC0415
     from orchestrator.engine.redaction import redact  # noqa: PLC0415
 
     file = _file(home, name)
-    text = read_text(file)
-    if text is None:  # what it will be made of; looking at it creates nothing
-        template = read_text(file.with_name("_ENVIRONMENT")) or ""
-        text = app_file_text(template, parse(read_text(home.environment) or ""))
+    place = _in_container(home, name)
+    text = place.environment_text(name) if place is not None else read_text(file)
+    if text is None:  # looking at it creates nothing
+        text = _text_for_new(home, name)
     values = redact(parse(text))
     if as_json:
         output.as_json({"app": name, "file": str(file), "values": values})

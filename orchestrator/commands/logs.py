@@ -35,11 +35,20 @@ def logs(*, app: str, follow: bool, tail: int | None, events: bool, raw: bool, h
     On a terminal it is shown as the app printed it; elsewhere as plain lines, without colours and overwritten ones.
     """
     from orchestrator.agent.files import AgentFiles  # noqa: PLC0415  # `--help` does without
+    from orchestrator.places.choosing import HOST, place_of  # noqa: PLC0415
 
     where = home_of(home)
     name = installed_app(where, app)
     files = AgentFiles(where, name)
-    pieces = _journal(files, tail, follow=follow) if events else _terminal(files, tail, follow=follow)
+    refresh: Callable[[], object] = lambda: None  # noqa: E731  # one of two ways
+    if place_of(where, name).name != HOST:
+        from orchestrator.places.container.place import ContainerPlace  # noqa: PLC0415  # see above
+
+        place = ContainerPlace(where)
+        refresh = lambda: place.mirror_logs(name)  # noqa: E731  # the other
+        refresh()
+    look = _journal if events else _terminal
+    pieces = look(files, tail, follow=follow, refresh=refresh)
     if not (events or raw or output.coloured(sys.stdout)):
         pieces = plain_lines(pieces)
     shown = False
@@ -55,16 +64,30 @@ def logs(*, app: str, follow: bool, tail: int | None, events: bool, raw: bool, h
     return 0
 
 
-def _terminal(files: AgentFiles, tail: int | None, *, follow: bool) -> Iterator[bytes]:
+def _terminal(
+    files: AgentFiles, tail: int | None, *, follow: bool, refresh: Callable[[], object] = lambda: None
+) -> Iterator[bytes]:
     from orchestrator.agent.terminal import read_terminal  # noqa: PLC0415  # see above
 
     def read(offset: int) -> Iterator[tuple[int, bytes]]:
         return read_terminal(files.terminal, offset)
 
-    yield from followed(read, start_of_tail(read, tail), follow=follow, sleep=time.sleep)
+    yield from followed(read, start_of_tail(read, tail), follow=follow, sleep=_pause(refresh))
 
 
-def _journal(files: AgentFiles, tail: int | None, *, follow: bool) -> Iterator[bytes]:
+def _pause(refresh: Callable[[], object]) -> Callable[[float], object]:
+    """Return what waits between two looks, and has the files brought up to date where they are elsewhere."""
+
+    def pause(seconds: float) -> None:
+        time.sleep(seconds)
+        refresh()
+
+    return pause
+
+
+def _journal(
+    files: AgentFiles, tail: int | None, *, follow: bool, refresh: Callable[[], object] = lambda: None
+) -> Iterator[bytes]:
     from orchestrator.agent.journal import older  # noqa: PLC0415  # see above
 
     before = older(files.journal)
@@ -82,7 +105,7 @@ def _journal(files: AgentFiles, tail: int | None, *, follow: bool) -> Iterator[b
                 yield max(at, offset), content[max(0, offset - at) :]
             at += len(content)
 
-    yield from followed(read, start_of_tail(read, tail), follow=follow, sleep=time.sleep)
+    yield from followed(read, start_of_tail(read, tail), follow=follow, sleep=_pause(refresh))
 
 
 Read = Callable[[int], Iterator[tuple[int, bytes]]]

@@ -44,11 +44,13 @@ def reset(
     from orchestrator.commands.offers import read_offers  # noqa: PLC0415
     from orchestrator.commands.run import execute  # noqa: PLC0415
     from orchestrator.commands.session import Session  # noqa: PLC0415
-    from orchestrator.places.choosing import place_of  # noqa: PLC0415
+    from orchestrator.places.choosing import HOST, place_of  # noqa: PLC0415
 
     document, pairs = given_answers(answers, answer)
     where = home_of(home)
     name = usable_app(where, app)
+    if place_of(where, name).name != HOST:
+        return _forget_container(where, name, yes=yes)
     script = read_offers(where, name, None).launcher.scripts.reset
     if script is None:
         raise PinoctlError(f"`{name}` offers no reset script", hint=f"`pinoctl rm {name}` removes it altogether")
@@ -64,6 +66,19 @@ def reset(
         place_of(where, name).stop(name)
         _forget_installation(where, name)
     return status
+
+
+def _forget_container(home: Home, name: str, *, yes: bool) -> int:
+    """Remove an app's container and images: what a reset script deletes is in them."""
+    from orchestrator.commands.confirm import confirm  # noqa: PLC0415  # see above
+    from orchestrator.places.container.place import ContainerPlace  # noqa: PLC0415
+
+    if not confirm(f"Remove the container and the images of `{name}`, with everything that was made in it?", yes=yes):
+        output.say(f"`{name}` stays as it is")
+        return 1
+    ContainerPlace(home).remove(name)
+    output.say(f"`{name}` is not installed any more; shared models and caches stay")
+    return 0
 
 
 def _forget_installation(home: Home, name: str) -> None:

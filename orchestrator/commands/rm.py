@@ -28,7 +28,7 @@ def rm(*, app: str, yes: bool, home: Path | None) -> int:
     from orchestrator.commands.apps import installed_app  # noqa: PLC0415  # `--help` does without
     from orchestrator.commands.confirm import confirm  # noqa: PLC0415
     from orchestrator.launcher.fetch import remove  # noqa: PLC0415
-    from orchestrator.places.choosing import place_of  # noqa: PLC0415
+    from orchestrator.places.choosing import HOST, place_of  # noqa: PLC0415
     from orchestrator.places.locks import app_lock  # noqa: PLC0415
 
     where = home_of(home)
@@ -40,7 +40,12 @@ def rm(*, app: str, yes: bool, home: Path | None) -> int:
         output.say(f"`{name}` stays")
         return 1
     with app_lock(where, name, "removed"):
-        place_of(where, name).stop(name)
+        place = place_of(where, name)
+        place.stop(name)
+        if place.name != HOST:
+            from orchestrator.places.container.place import ContainerPlace  # noqa: PLC0415  # only for these
+
+            ContainerPlace(where).remove(name)
         remove(where, name)
         _forget(where, name)
     output.say(f"`{name}` is unlinked; its folder stays" if linked else f"`{name}` is removed")

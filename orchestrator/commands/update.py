@@ -1,4 +1,4 @@
-"""`pinoctl update APP`: the launcher's own update script; a failed one changes nothing."""
+"""`pinoctl update APP` and `rollback APP`: the launcher's own update script; a failed one changes nothing."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import click
 
 from orchestrator.commands import output
 from orchestrator.commands.options import answer_options, given_answers, home_of, home_option, json_option, quiet_option
+from orchestrator.engine.errors import PinoctlError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from orchestrator.agent.client import Client, Listener
+    from orchestrator.engine.home import Home
+    from orchestrator.places.container.updating import Updating
 
 
 @click.command()
@@ -31,10 +35,16 @@ def update(
     from orchestrator.commands.apps import usable_app  # noqa: PLC0415  # `--help` does without
     from orchestrator.commands.session import Session  # noqa: PLC0415
     from orchestrator.commands.up import finish  # noqa: PLC0415
+    from orchestrator.places.choosing import HOST, place_of  # noqa: PLC0415
 
     document, pairs = given_answers(answers, answer)
     where = home_of(home)
     name = usable_app(where, app)
+    if place_of(where, name).name != HOST:
+        return _in_container(
+            where, name, lambda updating, env: updating.run(answers=document, pairs=pairs, environment=env),
+            "updated", as_json=as_json, quiet=quiet,
+        )  # fmt: skip
 
     def work(client: Client, listen: Listener) -> dict[str, Any]:
         return client.update(listen=listen, answers=document, pairs=pairs)
@@ -51,3 +61,56 @@ def update(
         return finish(
             session, {**result, "url": result.get("url")}, as_json=as_json, retry="up" if broken else "update"
         )
+
+
+@click.command()
+@click.argument("app")
+@home_option
+@json_option
+@quiet_option
+def rollback(*, app: str, home: Path | None, as_json: bool, quiet: bool) -> int:
+    """Go back to the image from before an app's last update; what was made in the app since comes along.
+
+    Only apps in containers keep one. A second rollback goes forward again.
+    """
+    from orchestrator.commands.apps import usable_app  # noqa: PLC0415  # `--help` does without
+    from orchestrator.places.choosing import HOST, place_of  # noqa: PLC0415
+
+    where = home_of(home)
+    name = usable_app(where, app)
+    if place_of(where, name).name == HOST:
+        raise PinoctlError(
+            f"`{name}` lives on the host, which keeps no earlier version",
+            hint="a failed update is undone by itself; apps in containers can go back after a good one, too",
+        )
+    return _in_container(where, name, lambda updating, env: updating.back(env), "back", as_json=as_json, quiet=quiet)
+
+
+def _in_container(
+    home: Home,
+    name: str,
+    work: Callable[[Updating, Mapping[str, str]], dict[str, Any]],
+    done: str,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Do a piece of work that makes an app run from another image, and print how it ended."""
+    from orchestrator.commands.building import brought, listener, waiting_lock  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.progress import Progress  # noqa: PLC0415
+    from orchestrator.commands.session import Session  # noqa: PLC0415
+    from orchestrator.commands.up import finish  # noqa: PLC0415
+    from orchestrator.engine.hardware import detect  # noqa: PLC0415
+    from orchestrator.places.container.place import ContainerPlace  # noqa: PLC0415
+    from orchestrator.places.container.updating import Updating  # noqa: PLC0415
+
+    progress = Progress(name, quiet=quiet)
+    place = ContainerPlace(home, say=lambda line: progress.line(line, "dim"))
+    updating = Updating(place, name, profile=detect(), say=place.say, listen=listener(progress))
+    with waiting_lock(home, name, "updated", say=progress.line):
+        result = work(updating, brought())
+    session = Session(home, name, quiet=quiet, place=place)
+    session.progress = progress
+    if not result.get("failed"):
+        progress.line(f"`{name}` is {done}")
+    return finish(session, result, as_json=as_json, retry="update")

@@ -101,6 +101,12 @@ def choose(
     return Base(given or rows["cuda"][cuda]["devel" if source_build else "runtime"], cuda, source_build, why)
 
 
+def uv_version() -> str:
+    """Return the version of uv in base images."""
+    lines = (folder() / "requirements.txt").read_text("utf-8").splitlines()
+    return next(line.partition("==")[2].split()[0] for line in lines if line.startswith("uv=="))
+
+
 def files(certificates: Path = CERTIFICATES) -> dict[str, tuple[bytes, int]]:
     """Return the build context: the Dockerfile, what it copies, and this site's own certificates."""
     place = folder()

@@ -15,7 +15,7 @@ from orchestrator.engine.redaction import is_secret
 from orchestrator.places.container import base_image, chain, code, files, gpus, images, launcher, names
 from orchestrator.places.container.containers import build_spec, home_in
 from orchestrator.places.container.docker import Docker, told
-from orchestrator.places.container.living import agent_of, create, ended, find, remove, start, wait
+from orchestrator.places.container.living import agent_of, create, ended, find, remove, run_module, start, wait
 from orchestrator.places.container.reading import Reading, read_launcher
 from orchestrator.places.container.settings import VOLUME
 
@@ -28,6 +28,7 @@ Say = Callable[[str], None]
 Listen = Callable[[Message], None]
 Ask = Callable[[Mapping[str, Any]], "Mapping[str, Any] | None"]
 MOST_ROUNDS: Final = 1000  # containers that one build may take
+PINS: Final = "/opt/pinoctl/pins"
 TEXTS: Final = "pinoctl.texts"  # of a build container: the hashes of its launcher's steps
 
 
@@ -35,8 +36,8 @@ TEXTS: Final = "pinoctl.texts"  # of a build container: the hashes of its launch
 class Wish:
     """Say how an app is to be built: `fresh` takes no checkpoint, `keep_failed` leaves a failed container running.
 
-    `environment` are variables of the user's for the scripts, which may be secrets; `pins` is the hash of a lock that
-    the build keeps to.
+    `environment` are variables of the user's for the scripts, which may be secrets. `pins` is the hash of a lock that
+    the build keeps to, and `pin_files` what lies in PINS for it; `inventory` asks what the installation consists of.
     """
 
     fresh: bool = False
@@ -46,6 +47,8 @@ class Wish:
     pairs: Mapping[str, Any] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     pins: str = ""
+    pin_files: Mapping[str, str] = field(default_factory=dict)
+    inventory: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,9 @@ class Built:
     reading: Reading
     result: Mapping[str, Any]
     labels: Mapping[str, str]
+    base: base_image.Base
     chain: chain.Chain = ()
+    inventory: Mapping[str, Any] = field(default_factory=dict)
     reused: int = 0
 
 
@@ -96,6 +101,7 @@ class Build:
         self._left = False
         self._client: Client | None = None
         self._asking: Client | None = None
+        self._inventory: Mapping[str, Any] = {}
 
     def run(self, wish: Wish) -> Built:
         """Install the app in an image, from the longest checkpoint; raises PinoctlError, and what was done stays."""
@@ -120,10 +126,10 @@ class Build:
             start(self.docker, container)
         steps = self._steps(container)
         if result.get("failed"):
-            return Built(None, reading, result, self._labels, steps, reused)
+            return Built(None, reading, result, self._labels, base, steps, reused=reused)
         image = self._base if self.settings.mode == VOLUME else self._save(container, installed=True)
         remove(self.docker, container)
-        return Built(image, reading, result, self._labels, steps, reused)
+        return Built(image, reading, result, self._labels, base, steps, self._inventory, reused)
 
     # what it starts from
 
@@ -169,6 +175,9 @@ class Build:
         if found is not None:
             self._say(f"going on from a checkpoint: {len(found.chain)} steps are done already")
         container = self._new(found.id if found is not None else self._base)
+        for name, text in wish.pin_files.items():
+            mode = 0o755 if text.startswith("#!") else 0o644
+            files.write(self.docker, container, f"{PINS}/{name}", text.encode(), below="/opt/pinoctl", mode=mode)
         self._put_launcher(container)
         start(self.docker, container)
         return container, len(found.chain) if found is not None else 0
@@ -189,6 +198,7 @@ class Build:
             app=self.app,
             labels={**self._labels, names.KIND: "build", TEXTS: self._reading.texts.to_label()},
             settings=self.settings,
+            volume=names.volume(self.home),
             code_volume=code.volume(self.docker, image),
             devices=gpus.requests(self.settings.gpus, self.docker.info, card=self.profile.gpu == "nvidia"),
             containerd_store=self.docker.containerd_store,
@@ -226,6 +236,7 @@ class Build:
                     client.follow(self._offset, live=False)
                 result = client.install(
                     listen=self._heard,
+                    checkpoints=True,
                     trusted=True,
                     from_step=wish.from_step,
                     answers=wish.answers,
@@ -234,6 +245,8 @@ class Build:
                 )
                 if result.get("failed") and wish.keep_failed:
                     return result
+                if not result.get("failed") and wish.inventory:
+                    self._inventory = self._take_inventory()
                 client.down()
         except AgentGoneError as error:
             if wait(self.docker, container) == LEFT and self._left:
@@ -244,6 +257,13 @@ class Build:
             self._client = self._asking = None
         wait(self.docker, container)
         return result
+
+    def _take_inventory(self) -> Mapping[str, Any]:
+        journal = f"{self._inner}/logs/{self.app}/journal.jsonl"
+        words = ["--home", self._inner, "--app", self.app, "--journal", journal]
+        text = run_module(self.docker, self._container, "orchestrator.lock.inventory", words)
+        found: Mapping[str, Any] = json.loads(text)
+        return found
 
     def _connect(self) -> Client:
         return agent_of(self.docker, self._container, self.app, self._inner)

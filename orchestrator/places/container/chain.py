@@ -101,6 +101,10 @@ class Texts:
         own = found[index + 1] if 0 <= index < len(found) - 1 else ""
         return f"{found[0]}{own}" if own else ""
 
+    def count(self, script: str) -> int:
+        """Return how many steps a script has, 0 for one that is not there."""
+        return max(0, len(self._hashes.get(script, ())) - 1)
+
     def chain(self, steps: Iterable[Sequence[Any]]) -> Chain:
         """Return the chain of steps that a build did; what is no step is left out."""
         return tuple(

@@ -52,6 +52,7 @@ def build_spec(
     image: str,
     app: str,
     labels: Mapping[str, str],
+    volume: str,
     settings: Settings,
     code_volume: str,
     devices: Sequence[Mapping[str, Any]],
@@ -74,7 +75,7 @@ def build_spec(
             "StopTimeout": STOP_SECONDS,
             "HostConfig": {
                 "Mounts": [
-                    {"Type": "volume", "Source": names.SHARED_VOLUME, "Target": "/data"},
+                    {"Type": "volume", "Source": volume, "Target": "/data"},
                     {"Type": "volume", "Source": code_volume, "Target": CODE_PLACE, "ReadOnly": True},
                     {"Type": "volume", "Target": "/tmp"},  # noqa: S108  # the container's
                     *[parse_mount(mount) for mount in settings.mounts],
@@ -94,6 +95,7 @@ def run_spec(
     image: str,
     app: str,
     home: str,
+    volume: str,
     settings: Settings,
     devices: Sequence[Mapping[str, Any]],
     code_volume: str | None = None,
@@ -114,7 +116,7 @@ def run_spec(
             "StopTimeout": STOP_SECONDS,
             "HostConfig": {
                 "Mounts": [
-                    {"Type": "volume", "Source": names.SHARED_VOLUME, "Target": "/data"},
+                    {"Type": "volume", "Source": volume, "Target": "/data"},
                     *(
                         [{"Type": "volume", "Source": code_volume, "Target": CODE_PLACE, "ReadOnly": True}]
                         if code_volume

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.places.container.docker import told
@@ -58,3 +61,35 @@ def write(
         tar.addfile(entry, io.BytesIO(content))
     with told(f"`{path}` cannot be written in the container"):
         docker.api.put_archive(container, folder or "/", packed.getvalue())
+
+
+def copy_out(docker: Docker, container: str, path: str, into: Path) -> None:
+    """Copy a folder of a container below a folder of this machine; files keep their modes, links are left out."""
+    from docker.errors import NotFound  # noqa: PLC0415  # see docker.connect
+
+    with told(f"`{path}` cannot be read in the container"):
+        try:
+            pieces, _about = docker.api.get_archive(container, path, chunk_size=1 << 20)
+        except NotFound:
+            return
+        with tempfile.TemporaryFile(prefix="pinoctl-copy-") as packed:
+            for piece in pieces:
+                packed.write(piece)
+            packed.seek(0)
+            with tarfile.open(fileobj=packed) as tar:
+                _unpack(tar, into)
+
+
+def _unpack(tar: tarfile.TarFile, into: Path) -> None:
+    for entry in tar:
+        place = into / entry.name
+        if ".." in Path(entry.name).parts or Path(entry.name).is_absolute():
+            continue
+        if entry.isdir():
+            place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        elif entry.isfile() and (opened := tar.extractfile(entry)) is not None:
+            beside = place.with_name(f".{place.name}.copied")
+            with beside.open("wb") as file:
+                shutil.copyfileobj(opened, file)
+            beside.chmod(entry.mode & 0o700)
+            beside.replace(place)

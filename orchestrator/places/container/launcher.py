@@ -42,12 +42,11 @@ class LauncherFile:
 def files_of(folder: Path) -> list[LauncherFile]:
     """Return the files of a launcher, sorted, git's own left out.
 
-    Of a repository those that git tracks or would track; of any other folder everything but what an installation made
-    there.
+    Where the folder is in a repository, those that git tracks or would track; else everything but what an installation
+    made there.
     """
     root = folder.resolve()
-    listed = _tracked(root) if (root / ".git").exists() else None
-    paths = sorted(listed) if listed is not None else sorted(_walk(root, ""))
+    paths = sorted(_tracked(root) or _walk(root, ""))
     found = []
     for path in paths:
         if NOT_PACKED.intersection(path.split("/")):
@@ -64,12 +63,12 @@ def files_of(folder: Path) -> list[LauncherFile]:
     return found
 
 
-def _tracked(root: Path) -> list[str] | None:
+def _tracked(root: Path) -> list[str]:
     command = in_folder(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     try:
         done = subprocess.run(command, capture_output=True, env=git_environment(os.environ), timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
-        return None
+        return []
     return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
 
 

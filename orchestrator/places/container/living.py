@@ -6,11 +6,12 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.client import AgentGoneError, Client
+from orchestrator.places.container import code
 from orchestrator.places.container.docker import Docker, DockerError, told
 from orchestrator.places.container.streams import ExecStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from orchestrator.engine.errors import PinoctlError
     from orchestrator.places.container.containers import Spec
@@ -151,3 +152,16 @@ def await_running(docker: Docker, container: str, *, sleep: Callable[[float], No
             break
         sleep(0.05)
     raise ended(docker, container, str((there or {}).get("Name") or container))
+
+
+def run_module(docker: Docker, container: str, module: str, words: Sequence[str]) -> str:
+    """Run a module of pinoctl's in a container and return what it printed; raises DockerError when it fails."""
+    command = ["/opt/pinoctl/venv/bin/python", "-m", module, *words]
+    with told(f"`{module}` cannot be run in the container"):
+        made = docker.api.exec_create(container, command, environment={"PYTHONPATH": code.PLACE})
+        out, errors = docker.api.exec_start(made["Id"], demux=True)
+        status = docker.api.exec_inspect(made["Id"])["ExitCode"]
+    if status:
+        lines = (errors or b"").decode("utf-8", "replace").strip().splitlines()
+        raise DockerError(f"`{module}` failed in the container: {lines[-1] if lines else status}")
+    return (out or b"").decode("utf-8", "replace")

@@ -12,7 +12,7 @@ from orchestrator.places.container.living import find
 from orchestrator.places.container.reading import launcher_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from orchestrator.engine.hardware import HardwareProfile
     from orchestrator.places.container.docker import Docker
@@ -38,6 +38,7 @@ class Making:
     say: Say
     listen: Listen
     ask: Ask | None = None
+    accept: Callable[[Built], None] = lambda _built: None  # raises when what was built is not what was wanted
 
     def run(self, wish: Wish, *, always: bool = False) -> Made:
         """Return the image that the app runs from, made if it has to be; the caller holds the app's lock."""
@@ -52,21 +53,20 @@ class Making:
         built = build.run(wish)
         if built.image is None:
             return Made(None, built.result, built)
+        self.accept(built)
+        facts = {"image": built.image, "launcher": built.reading.launcher_hash}
+        settings.write(home, app, chosen.changed(installed=facts))
         if chosen.mode == settings.VOLUME:
-            facts = {"image": built.image, "launcher": built.reading.launcher_hash, "root": built.labels[names.ROOT]}
-            settings.write(home, app, chosen.changed(installed=facts))
             return Made(built.image, built.result, built)
         final = finish(docker, built.image, names.current(home, app), built.labels)
         images.clean(docker, app, _useful(docker, app, built) | {built.image})
         return Made(final, built.result, built)
 
     def _launcher_changed(self) -> bool:
-        chosen = settings.read(self.place.home, self.app)
-        if chosen.mode == settings.VOLUME:
-            before = chosen.installed.get("launcher")
-        else:
-            found = images.current(self.place.docker, self.place.home, self.app)
-            before = found.labels.get(names.LAUNCHER) if found is not None else None
+        before = settings.read(self.place.home, self.app).installed.get("launcher")
+        found = images.current(self.place.docker, self.place.home, self.app) if before is None else None
+        if found is not None:
+            before = found.labels.get(names.LAUNCHER)
         return bool(before) and before != launcher_hash(self.place.home, self.app)
 
     def _with_our_code(self, image: str) -> str:

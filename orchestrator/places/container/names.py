@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orchestrator.engine.home import Home
 
 PREFIX: Final = "pinoctl"
@@ -28,13 +31,19 @@ VERSION: Final = "pinoctl.version"
 MODE: Final = "pinoctl.mode"  # image or volume
 
 BASE_REPOSITORY: Final = "pinoctl/base"
-SHARED_VOLUME: Final = "pinoctl-shared"
+VOLUME_VARIABLE: Final = "PINOCTL_VOLUME"
 CODE_VOLUME: Final = "pinoctl-code"
 
 
 def home_key(home: Home) -> str:
     """Return a few letters that tell homes apart."""
     return hashlib.sha256(str(home.root).encode()).hexdigest()[:8]
+
+
+def volume(home: Home, environ: Mapping[str, str] | None = None) -> str:
+    """Return the volume that the apps of a home share, PINOCTL_VOLUME where that is set."""
+    environ = os.environ if environ is None else environ
+    return environ.get(VOLUME_VARIABLE) or f"{PREFIX}-shared-{home_key(home)}"
 
 
 def repository(app: str) -> str:

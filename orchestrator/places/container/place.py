@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.client import AgentGoneError, Client
 from orchestrator.engine.errors import PinoctlError
-from orchestrator.places.container import images, names, settings
+from orchestrator.places.container import code, files, images, names, settings
 from orchestrator.places.container.containers import home_in
-from orchestrator.places.container.docker import Docker, DockerError, connect
+from orchestrator.places.container.docker import Docker, DockerError, connect, told
 from orchestrator.places.container.living import agent_of, await_running, ended, find, ports_of, remove, stop
 from orchestrator.places.container.running import Running, Say
 from orchestrator.places.container.urls import translated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from orchestrator.engine.home import Home
 
@@ -51,7 +51,7 @@ class ContainerPlace:
         """Make sure that the daemon can be used."""
         self.docker  # noqa: B018  # connecting is what is asked for
 
-    def _running(self, app: str) -> Running:
+    def containers(self, app: str) -> Running:
         """Return what knows the containers of an app."""
         chosen = settings.read(self.home, app)
         return Running(self.docker, self.home, app, chosen, card=_has_card(), say=self.say)
@@ -61,7 +61,7 @@ class ContainerPlace:
         image = self.image(app)
         if image is None:
             raise DockerError(f"`{app}` has no image", hint=f"`pinoctl up {app}` builds it")
-        container = self._running(app).ensure(image)
+        container = self.containers(app).ensure(image)
         await_running(self.docker, container)
         return self._agent(container, app)
 
@@ -101,7 +101,7 @@ class ContainerPlace:
 
     def _state(self, app: str, timeout: float) -> dict[str, Any]:
         build = find(self.docker, names.container(self.home, app, "build"))
-        there = self._running(app).settle()
+        there = self.containers(app).settle()
         for each in (there, build):
             if each is not None and each["State"]["Running"]:
                 try:
@@ -121,9 +121,94 @@ class ContainerPlace:
             return {"word": "failed", "reason": f"its container ended with status {ended}", "alive": False}
         return {"word": "stopped", "alive": False}
 
+    def helper(self, app: str) -> str:
+        """Return a container that sees the shared volume: the app's own, else one that is never started, for `drop`."""
+        for what in ("", "build"):
+            there = find(self.docker, names.container(self.home, app, what))
+            if there is not None:
+                return str(there["Id"])
+        image = self.image(app)
+        if image is None:
+            bases = [each for each in images.listed(self.docker) if each.labels.get(names.KIND) == "base"]
+            if not bases:
+                raise DockerError(f"`{app}` was never in a container", hint=f"`pinoctl up {app}` builds its image")
+            image = bases[0].id
+        body = {
+            "Image": image,
+            "Cmd": ["true"],
+            "Labels": {names.KIND: "helper"},
+            "HostConfig": {"Mounts": [{"Type": "volume", "Source": names.volume(self.home), "Target": "/data"}]},
+        }
+        with told("the shared volume cannot be looked at"):
+            return str(self.docker.api.create_container_from_config(body)["Id"])
+
+    def drop(self, container: str) -> None:
+        """Remove a helper; an app's own container stays."""
+        there = find(self.docker, container)
+        if there is not None and (there["Config"]["Labels"] or {}).get(names.KIND) == "helper":
+            remove(self.docker, container)
+
+    def shell(self, app: str, command: Sequence[str], *, venv: str | None) -> int:
+        """Open a shell in the app's environment, in its container, which is started for it if need be."""
+        from orchestrator.places.container.terminal import execute  # noqa: PLC0415  # needs a terminal's modules
+
+        there = self.containers(app).settle()
+        build = find(self.docker, names.container(self.home, app, "build"))
+        at_work = [each for each in (there, build) if each is not None and each["State"]["Running"]]
+        if at_work:
+            container = str(at_work[0]["Id"])
+        else:
+            with self.spawn(app):
+                container = names.container(self.home, app)
+        home = home_in(settings.read(self.home, app))
+        words = [
+            "--home",
+            home,
+            "--app",
+            app,
+            *(["--venv", venv] if venv else []),
+            *(["--", *command] if command else []),
+        ]
+        return execute(
+            self.docker,
+            container,
+            ["/opt/pinoctl/venv/bin/python", "-m", "orchestrator.agent.interactive", *words],
+            folder=home,
+            environment={"PYTHONPATH": code.PLACE},
+        )
+
+    def mirror_logs(self, app: str) -> None:
+        """Copy the app's logs from the volume to where those of apps on the host are, so that they are read alike."""
+        container = self.helper(app)
+        try:
+            files.copy_out(self.docker, container, f"/data/logs/{app}", self.home.logs)
+        finally:
+            self.drop(container)
+
+    def environment_text(self, app: str) -> str | None:
+        """Return the text of the app's ENVIRONMENT file, which lies on the volume; None while there is none."""
+        container = self.helper(app)
+        try:
+            found = files.read(self.docker, container, self._environment(app))
+            return found.decode("utf-8", "replace") if found is not None else None
+        finally:
+            self.drop(container)
+
+    def write_environment(self, app: str, text: str) -> None:
+        """Replace the app's ENVIRONMENT file."""
+        container = self.helper(app)
+        try:
+            files.write(self.docker, container, self._environment(app), text.encode(), below="/data", mode=0o600)
+        finally:
+            self.drop(container)
+
+    def _environment(self, app: str) -> str:
+        volume = settings.read(self.home, app).mode == settings.VOLUME
+        return f"/data/api/{app}/ENVIRONMENT" if volume else f"/data/private/{app}/ENVIRONMENT"
+
     def stop(self, app: str) -> bool:
         """Stop the app's containers; tells whether one ran."""
-        stopped = self._running(app).stop()
+        stopped = self.containers(app).stop()
         build = find(self.docker, names.container(self.home, app, "build"))
         if build is not None and build["State"]["Running"]:
             stop(self.docker, str(build["Id"]))

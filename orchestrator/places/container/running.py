@@ -52,6 +52,7 @@ class Running:
             image=image,
             app=self.app,
             home=names.home_key(self.home),
+            volume=names.volume(self.home),
             settings=self.settings,
             devices=gpus.requests(self.settings.gpus, self.docker.info, card=self.card),
             code_volume=code.volume(self.docker, image) if self.settings.mode == VOLUME else None,
@@ -122,19 +123,13 @@ class Running:
     def _carry(self, old: str, new: str) -> None:
         from orchestrator.places.container.carry import carry  # noqa: PLC0415  # only where a container is replaced
 
-        carried = carry(
+        carry(
             self.docker.client,
             old,
             new,
             roots=(f"/pinokio/api/{self.app}", "/home/pinokio"),
             say=self.say,
         )
-        if carried.copied or carried.removed:
-            self.say(f"carried over what was made in the app: {len(carried.copied)} files and folders")
-        for path in carried.kept_aside:
-            self.say(
-                f"warning: `{path}` was changed on both sides; the other version is kept beside, in `.pinoctl-kept`"
-            )
 
     def _start(self, container: str, *, new: bool = False) -> None:
         try:

@@ -27,7 +27,7 @@ class Settings:
     `place` is `host` or `container`, `mode` `image` or `volume`; `gpus` is `all`, `none`, a count or identifiers;
     `memory` and `shm` are bytes, `cpus` a number of processors, `pids` of processes; `mounts` are `SOURCE:TARGET[:ro]`;
     `base` is the image that the base image begins with; `answers` those that are not secret; `installed`
-    says what lies on the volume in volume mode.
+    says what was: the launcher's hash that the app's image stands for, and in volume mode the image below it.
     """
 
     place: str | None = None

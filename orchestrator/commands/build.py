@@ -1,0 +1,98 @@
+"""`pinoctl build APP`: an image with the app installed, which serves it anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator.commands import output
+from orchestrator.commands.options import (
+    answer_options,
+    container_options,
+    given_answers,
+    home_of,
+    home_option,
+    json_option,
+    quiet_option,
+)
+from orchestrator.engine.errors import BadInputError
+from orchestrator.places.choosing import CONTAINER
+
+
+@click.command()
+@click.argument("app")
+@click.option("--name", metavar="NAME", help="What to call the app, instead of its repository's or folder's name.")
+@click.option("--push", metavar="REF", help="Push the image to a registry under this name.")
+@click.option("--tag", metavar="REF", help="Give the image this name as well.")
+@click.option("--fresh", is_flag=True, help="Take no checkpoint: do every step again.")
+@click.option(
+    "--lock",
+    "lock_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where to write the lock  [default: pinoctl.lock.json in the app's logs]",
+)
+@click.option(
+    "--locked",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Build again what a lock says, and fail with the differences where that is not possible.",
+)
+@click.option("--keep-failed", is_flag=True, help="Leave the container of a failed build running, to look at it.")
+@container_options
+@answer_options
+@home_option
+@json_option
+@quiet_option
+def build(
+    *,
+    app: str,
+    name: str | None,
+    push: str | None,
+    tag: str | None,
+    fresh: bool,
+    lock_file: Path | None,
+    locked: Path | None,
+    keep_failed: bool,
+    answers: str | None,
+    answer: tuple[str, ...],
+    home: Path | None,
+    as_json: bool,
+    quiet: bool,
+    place: str | None,
+    **limits: Any,
+) -> int:
+    """Build an app's image and print its name.
+
+    The image serves the app on any machine with Docker, also without pinoctl: `docker run -p 8080:8080 IMAGE`.
+    """
+    from orchestrator.commands.locking import build_locked  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.up import fetched_app, placed  # noqa: PLC0415
+
+    if place not in {None, CONTAINER}:
+        raise BadInputError("`build` makes images, so its place is a container", hint="leave `--place` out")
+    if limits.get("volume_mode"):
+        raise BadInputError("`build` makes images, and `--volume-mode` makes none", hint="leave one of them out")
+    document, pairs = given_answers(answers, answer)
+    where = home_of(home)
+    fetched = fetched_app(where, app, name, quiet=quiet)
+    placed(where, fetched.name, CONTAINER, limits, quiet=True)
+    done = build_locked(
+        where, fetched.name, fresh=fresh, keep_failed=keep_failed, answers=document, pairs=pairs, quiet=quiet,
+        lock_file=lock_file, locked=locked, commit=fetched.commit, origin=fetched.origin,
+    )  # fmt: skip
+    if done.failed is not None:
+        if as_json:
+            output.as_json({"app": fetched.name, "image": None, "lock": None, **done.failed})
+        return 1
+    for reference in filter(None, (tag, push)):
+        done.tag(reference)
+    if push:
+        done.push(push, quiet=quiet)
+    if as_json:
+        output.as_json(done.to_json(push or tag))
+    else:
+        output.data(push or tag or done.image)
+    return 0

@@ -1,0 +1,150 @@
+"""`pinoctl export compose|dockerfile`: what other tools need to run or to build an app."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.commands import output
+from orchestrator.commands.options import home_of, home_option
+from orchestrator.engine.errors import BadInputError, PinoctlError
+
+if TYPE_CHECKING:
+    from orchestrator.deploy.compose import ComposeApp
+    from orchestrator.engine.home import Home
+    from orchestrator.places.container.place import ContainerPlace
+
+FIRST_PORT = 8080
+
+
+@click.group()
+def export() -> None:
+    """Write what other tools need to run or to build apps."""
+
+
+@export.command()
+@click.argument("apps", nargs=-1, required=True, metavar="APP...")
+@click.option(
+    "-o", "--output", "file", type=click.Path(path_type=Path), metavar="FILE", help="Write there instead of to stdout."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=FIRST_PORT,
+    metavar="N",
+    help="Port of the first app on 127.0.0.1; the next ones follow  [default: 8080]",
+)
+@click.option("--project", default="pinokio", metavar="NAME", help="Name of the project  [default: pinokio]")
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="APP=REF",
+    help="Image to name instead of the local one, for another machine; may be repeated.",
+)
+@home_option
+def compose(
+    *, apps: tuple[str, ...], file: Path | None, port: int, project: str, images: tuple[str, ...], home: Path | None
+) -> int:
+    """Write a Compose project that runs apps from their images: limits, GPUs and models as pinoctl runs them.
+
+    `PINOCTL_TOKEN=... docker compose -f FILE up` starts it; the pages ask for the token.
+    """
+    from orchestrator.commands.apps import usable_app  # noqa: PLC0415  # `--help` does without
+    from orchestrator.deploy.compose import project as make_project  # noqa: PLC0415
+    from orchestrator.deploy.compose import to_yaml  # noqa: PLC0415
+    from orchestrator.deploy.schema import check  # noqa: PLC0415
+    from orchestrator.places.container.place import ContainerPlace  # noqa: PLC0415
+
+    where = home_of(home)
+    other = dict(_pair(text) for text in images)
+    place = ContainerPlace(where)
+    listed = [usable_app(where, app) for app in apps]
+    unknown = [name for name in other if name.casefold() not in {each.casefold() for each in listed}]
+    if unknown:
+        raise BadInputError(f"`--image` names `{unknown[0]}`, which is not exported", hint="name one of the apps")
+    found = [_compose_app(place, where, name, port + at, other) for at, name in enumerate(listed)]
+    made = make_project(found, name=project, volume=f"{project}-shared")
+    check(made)
+    text = to_yaml(made)
+    if file is None:
+        output.data(text.rstrip())
+        return 0
+    try:
+        file.write_text(text, "utf-8")
+    except OSError as error:
+        raise BadInputError(
+            f"`{file}` cannot be written: {error.strerror}", hint="name a file that you may write"
+        ) from error
+    output.say(f"`PINOCTL_TOKEN=... docker compose -f {file} up` starts it")
+    return 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, reference = text.partition("=")
+    if not sign or not name or not reference:
+        raise BadInputError(
+            f"`--image` needs APP=REF, got `{text}`", hint="for example `--image comfyui=ghcr.io/me/comfyui:1`"
+        )
+    return name, reference
+
+
+def _compose_app(place: ContainerPlace, home: Home, name: str, port: int, other: dict[str, str]) -> ComposeApp:
+    from orchestrator.deploy.compose import ComposeApp  # noqa: PLC0415  # see above
+    from orchestrator.engine.hardware import detect  # noqa: PLC0415
+    from orchestrator.places.container import images, names, settings  # noqa: PLC0415
+
+    given = next((reference for key, reference in other.items() if key.casefold() == name.casefold()), None)
+    if given is None and images.current(place.docker, home, name) is None:
+        raise PinoctlError(
+            f"`{name}` has no image", hint=f"`pinoctl build {name}` makes it, or name one with `--image {name}=REF`"
+        )
+    chosen = settings.read(home, name)
+    gpu = chosen.gpus not in {None, "none"} or (chosen.gpus is None and detect().gpu == "nvidia")
+    return ComposeApp(
+        name, given or names.current(home, name), port, gpu=gpu, memory=chosen.memory, cpus=chosen.cpus, shm=chosen.shm
+    )
+
+
+@export.command()
+@click.argument("app")
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The folder to write  [default: APP-image]",
+)
+@click.option(
+    "--lock",
+    "lock_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Hold the build to this lock  [default: that of the last `build`]",
+)
+@click.option("--base", metavar="IMAGE", help="The image that it begins with, also PINOCTL_BASE_IMAGE.")
+@home_option
+def dockerfile(*, app: str, folder: Path | None, lock_file: Path | None, base: str | None, home: Path | None) -> int:
+    """Write a folder that `docker build` makes an app's image from, without pinoctl: the same steps, one by one."""
+    from orchestrator.agent.files import AgentFiles  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.apps import usable_app  # noqa: PLC0415
+    from orchestrator.deploy.dockerfile import export_folder  # noqa: PLC0415
+    from orchestrator.engine.hardware import detect  # noqa: PLC0415
+    from orchestrator.lock import lock as locks  # noqa: PLC0415
+    from orchestrator.places.container import settings  # noqa: PLC0415
+
+    where = home_of(home)
+    name = usable_app(where, app)
+    usual = AgentFiles(where, name).folder / locks.FILE_NAME
+    held = locks.read(lock_file) if lock_file is not None else locks.read(usual) if usual.exists() else None
+    into = folder or Path(f"{name}-image")
+    chosen = settings.read(where, name)
+    export_folder(
+        where, name, into, held=held, start=base or chosen.base, profile=detect(), answers=dict(chosen.answers)
+    )
+    output.say(f"`docker build --tag {name.lower()} {into}` makes the image")
+    output.data(str(into))
+    return 0

@@ -1,0 +1,156 @@
+"""`pinoctl image build|list|rm|push`: base images, and the images of apps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.commands import output
+from orchestrator.commands.options import hardware_option, home_of, home_option, json_option, quiet_option, yes_option
+from orchestrator.engine.errors import BadInputError, PinoctlError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.places.container.docker import Docker
+    from orchestrator.places.container.images import AppImage
+
+
+@click.group()
+def image() -> None:
+    """Build, list, remove and push images: base images, and those of apps."""
+
+
+@image.command("build")
+@click.option("--devel", is_flag=True, help="With CUDA's compiler, for apps that build from source.")
+@click.option("--base", metavar="IMAGE", help="The image to begin with, also PINOCTL_BASE_IMAGE.")
+@click.option("--fresh", is_flag=True, help="Build it though it is there.")
+@hardware_option
+@json_option
+@quiet_option
+def build(*, devel: bool, base: str | None, fresh: bool, hardware: str | None, as_json: bool, quiet: bool) -> int:
+    """Build the base image that the images of apps are built on, if it is not there, and print its name."""
+    from orchestrator.engine.hardware import detect  # noqa: PLC0415  # `--help` does without
+    from orchestrator.hosts.resources.cards import load_hardware  # noqa: PLC0415
+    from orchestrator.places.container import base_image  # noqa: PLC0415
+    from orchestrator.places.container.docker import connect  # noqa: PLC0415
+
+    profile = load_hardware(hardware) if hardware else detect()
+    chosen = base_image.choose(profile, source_build=devel, start=base)
+    docker = connect()
+    found = base_image.ensure(docker, chosen, say=_silent if quiet else _shown, fresh=fresh)
+    name = next(iter(found.get("RepoTags") or ()), str(found["Id"]))
+    if as_json:
+        output.as_json({"image": name, "id": found["Id"], "variant": chosen.variant, "start": chosen.start})
+    else:
+        output.data(name)
+    return 0
+
+
+def _shown(line: str) -> None:
+    output.say(output.clean(line), style="dim")
+
+
+def _silent(_line: str) -> None:
+    return
+
+
+@image.command("list")
+@click.argument("app", required=False)
+@click.option("--all", "everything", is_flag=True, help="Checkpoints of builds as well.")
+@json_option
+def list_(*, app: str | None, everything: bool, as_json: bool) -> int:
+    """List the images that pinoctl made: base images, and those of apps."""
+    from orchestrator.commands.status import size  # noqa: PLC0415  # `--help` does without
+    from orchestrator.places.container import images, names  # noqa: PLC0415
+    from orchestrator.places.container.docker import connect  # noqa: PLC0415
+
+    found = [each for each in images.listed(connect(), app) if each.tags]
+    shown = [each for each in found if everything or each.labels.get(names.KIND) != "checkpoint"]
+    if as_json:
+        output.as_json([images.to_json(each) for each in shown])
+    elif shown:
+        rows = [
+            [tag, each.labels.get(names.KIND, "-"), each.app or "-", size(each.size)]
+            for each in shown
+            for tag in each.tags
+        ]
+        output.table(sorted(rows), ["IMAGE", "KIND", "APP", "SIZE"])
+    else:
+        output.say("no image of pinoctl's; `pinoctl build APP` makes one")
+    return 0
+
+
+@image.command("rm")
+@click.argument("references", nargs=-1, metavar="[IMAGE]...")
+@click.option("--unused", is_flag=True, help="Every checkpoint, and every image that no app runs from.")
+@yes_option
+@home_option
+def rm(*, references: tuple[str, ...], unused: bool, yes: bool, home: Path | None) -> int:
+    """Remove images by name; what an app runs from stays unless it is named.
+
+    An app whose image is removed is built again by the next `up`.
+    """
+    from orchestrator.commands.confirm import confirm  # noqa: PLC0415  # `--help` does without
+    from orchestrator.places.container import images  # noqa: PLC0415
+    from orchestrator.places.container.docker import connect  # noqa: PLC0415
+
+    if bool(references) == unused:
+        raise BadInputError("`image rm` needs images or `--unused`", hint="`pinoctl image list --all` lists them")
+    docker = connect()
+    names_ = list(references) if references else _unused(docker)
+    missing = [name for name in references if images.by_reference(docker, name) is None]
+    if missing:
+        raise BadInputError(f"there is no image `{missing[0]}`", hint="`pinoctl image list --all` lists them")
+    home_of(home)
+    if not names_:
+        output.say("no image is unused")
+        return 0
+    if not confirm(f"Remove {len(names_)} images: {', '.join(f'`{name}`' for name in names_[:8])}?", yes=yes):
+        return 1
+    for name in names_:
+        images.untag(docker, name)
+        output.say(f"`{name}` is removed")
+    return 0
+
+
+def _unused(docker: Docker) -> list[str]:
+    from orchestrator.places.container import images, names  # noqa: PLC0415  # see above
+
+    found: list[AppImage] = images.listed(docker)
+    return [
+        tag
+        for each in found
+        for tag in each.tags
+        if each.labels.get(names.KIND) == "checkpoint" or tag.endswith(("-previous", "-next", "-updated"))
+    ]
+
+
+@image.command("push")
+@click.argument("app")
+@click.argument("reference", metavar="REF")
+@home_option
+@json_option
+@quiet_option
+def push(*, app: str, reference: str, home: Path | None, as_json: bool, quiet: bool) -> int:
+    """Push an app's image to a registry, as REF (`ghcr.io/me/comfyui:1`); logins are those of `docker login`."""
+    from orchestrator.commands.apps import usable_app  # noqa: PLC0415  # `--help` does without
+    from orchestrator.places.container import images  # noqa: PLC0415
+    from orchestrator.places.container.place import ContainerPlace  # noqa: PLC0415
+    from orchestrator.places.container.pushing import push as push_image  # noqa: PLC0415
+
+    where = home_of(home)
+    name = usable_app(where, app)
+    place = ContainerPlace(where)
+    found = images.current(place.docker, where, name)
+    if found is None:
+        raise PinoctlError(f"`{name}` has no image", hint=f"`pinoctl build {name}` makes it")
+    images.tag(place.docker, found.id, reference)
+    digest = push_image(place.docker, reference, say=_silent if quiet else _shown)
+    answer: dict[str, Any] = {"app": name, "image": reference, "digest": digest}
+    if as_json:
+        output.as_json(answer)
+    else:
+        output.data(f"{reference.rpartition(':')[0] or reference}@{digest}" if digest else reference)
+    return 0

@@ -1,0 +1,51 @@
+"""Pushing an image to a registry, with its progress."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from orchestrator.engine.errors import BadInputError
+from orchestrator.places.container.docker import Docker, DockerError, remedy_of, told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REFERENCE = re.compile(
+    r"(?P<name>[a-z0-9](?:[a-z0-9._:-]*[a-z0-9])?(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*)(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
+)
+
+
+def check_reference(text: str) -> str:
+    """Return a reference with its tag, `latest` where it has none; raise BadInputError for what is none."""
+    repository, colon, tag = text.rpartition(":")
+    if not colon or "/" in tag:
+        repository, tag = text, "latest"
+    whole = f"{repository}:{tag}"
+    if "@" in text or REFERENCE.fullmatch(whole) is None:
+        raise BadInputError(
+            f"`{text}` cannot be the name of an image", hint="write it like `ghcr.io/me/comfyui:1`, in lower case"
+        )
+    return whole
+
+
+def push(docker: Docker, reference: str, *, say: Callable[[str], None]) -> str | None:
+    """Push a reference and return the digest that the registry gave it; raises DockerError with what it said."""
+    repository, _, tag = check_reference(reference).rpartition(":")
+    digest = None
+    layers: dict[str, str] = {}
+    with told(f"`{reference}` cannot be pushed"):
+        for message in docker.api.push(repository, tag=tag, stream=True, decode=True):
+            if message.get("error"):
+                text = str(message["error"])
+                raise DockerError(
+                    f"`{reference}` cannot be pushed: {text}",
+                    hint=remedy_of(text) or "log in with `docker login`, and check the name",
+                )
+            digest = (message.get("aux") or {}).get("Digest") or digest
+            status, layer = str(message.get("status") or ""), str(message.get("id") or "")
+            if layer and layers.get(layer) != status:
+                layers[layer] = status
+                if status in {"Pushed", "Layer already exists"}:
+                    say(f"{layer}: {status.lower()}")
+    return digest
