@@ -33,7 +33,11 @@ def is_serving(item: pytest.Item) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Put a `python` on PATH where there is only `python3`, as on Debian: scripts of the tests call it."""
+    """Put a `python` on PATH where there is only `python3`, as on Debian: scripts of the tests call it.
+
+    Apps live on the host, whether this machine has Docker or not, but where a test says otherwise.
+    """
+    os.environ["PINOCTL_PLACE"] = "host"
     if shutil.which("python") is None:
         folder = tempfile.mkdtemp(prefix="pinoctl-tests-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))

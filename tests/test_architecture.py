@@ -19,14 +19,29 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": set(),
     "lock": {"engine"},
     "hosts": {"engine"},
-    "places": {"engine"},
+    "snapshots": {"engine"},
     "catalog": {"engine"},
     "torch": {"engine"},
     "plan": {"engine", "hosts", "launcher", "torch"},
-    "launcher": {"engine", "places", "catalog"},
-    "state": {"engine", "places", "launcher"},
-    "agent": {"engine", "places", "launcher", "state", "torch"},
-    "commands": {"engine", "hosts", "places", "launcher", "catalog", "plan", "torch", "state", "agent"},
+    "launcher": {"engine", "snapshots", "catalog"},
+    "state": {"engine", "launcher"},
+    "agent": {"engine", "snapshots", "launcher", "state", "torch"},
+    "places": {"engine", "hosts", "launcher", "plan", "torch", "state", "agent"},
+    "deploy": {"engine", "lock", "places"},
+    "commands": {
+        "engine",
+        "hosts",
+        "snapshots",
+        "launcher",
+        "catalog",
+        "plan",
+        "torch",
+        "state",
+        "agent",
+        "lock",
+        "places",
+        "deploy",
+    },
     "cli": {"engine", "commands"},
 }
 LEAVES = {"orchestrator.launcher.names"}  # import nothing but the engine, so everything above it may import them
@@ -34,8 +49,9 @@ LEAVES = {"orchestrator.launcher.names"}  # import nothing but the engine, so ev
 # the modules that start processes or replace their own, and what for
 MAY_START_PROCESSES = {
     "orchestrator/agent/__main__.py",  # leaves the command that started it
+    "orchestrator/agent/container.py",  # ends between two steps
+    "orchestrator/agent/interactive.py",  # becomes the user's shell
     "orchestrator/agent/spawn.py",  # the agent
-    "orchestrator/commands/shell.py",  # becomes the user's shell
     "orchestrator/engine/confinement.py",  # tries what the kernel allows
     "orchestrator/engine/hardware.py",  # nvidia-smi, lspci
     "orchestrator/engine/javascript/process.py",  # Node
@@ -48,6 +64,7 @@ MAY_START_PROCESSES = {
     "orchestrator/engine/tools/pythons.py",  # Pythons, to ask which they are
     "orchestrator/launcher/git.py",  # git
     "orchestrator/lock/checkouts.py",  # git, for what a work tree is at
+    "orchestrator/places/container/launcher.py",  # git, for the files of a launcher
     "orchestrator/torch/probe.py",  # an environment's Python, to ask its torch
 }
 

@@ -141,6 +141,6 @@ class LauncherApp:
             await asyncio.to_thread(self._snapshots().discard, saved.name)
 
     def _snapshots(self) -> Any:
-        from orchestrator.places.snapshot import Snapshots  # noqa: PLC0415  # only updates need it
+        from orchestrator.snapshots.snapshot import Snapshots  # noqa: PLC0415  # only updates need it
 
         return Snapshots(self.home)

@@ -13,7 +13,7 @@ from orchestrator.commands import ask
 from orchestrator.engine.redaction import is_secret
 from orchestrator.places.container import settings
 from orchestrator.places.container.making import Making
-from orchestrator.places.locks import LockedError, app_lock
+from orchestrator.state.locks import LockedError, app_lock
 
 if TYPE_CHECKING:
     from orchestrator.commands.progress import Progress

@@ -29,7 +29,7 @@ def rm(*, app: str, yes: bool, home: Path | None) -> int:
     from orchestrator.commands.confirm import confirm  # noqa: PLC0415
     from orchestrator.launcher.fetch import remove  # noqa: PLC0415
     from orchestrator.places.choosing import HOST, place_of  # noqa: PLC0415
-    from orchestrator.places.locks import app_lock  # noqa: PLC0415
+    from orchestrator.state.locks import app_lock  # noqa: PLC0415
 
     where = home_of(home)
     name = installed_app(where, app)
@@ -56,7 +56,7 @@ def _forget(home: Home, name: str) -> None:
     """Remove what pinoctl itself kept of the app: logs, sockets, snapshots of updates, its place in the index."""
     from orchestrator.agent.files import AgentFiles  # noqa: PLC0415  # see above
     from orchestrator.engine.errors import PinoctlError  # noqa: PLC0415
-    from orchestrator.places.trees import remove_tree  # noqa: PLC0415
+    from orchestrator.snapshots.trees import remove_tree  # noqa: PLC0415
     from orchestrator.state.library import Library  # noqa: PLC0415
 
     files = AgentFiles(home, name)

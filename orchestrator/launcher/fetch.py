@@ -17,7 +17,7 @@ from orchestrator.engine.repositories import remote_of
 from orchestrator.launcher import git
 from orchestrator.launcher.names import check_name, find_installed, installed, listing, near, same_name
 from orchestrator.launcher.target import hide_secrets, name_of_url, same_remote
-from orchestrator.places.trees import remove_tree
+from orchestrator.snapshots.trees import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

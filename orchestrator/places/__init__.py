@@ -1,1 +1,1 @@
-"""Where an app lives: the host for now, with snapshots for updates and a lock per app."""
+"""Where an app lives: the host, or containers with an image of its own for every app."""

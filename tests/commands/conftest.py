@@ -103,7 +103,9 @@ class Program:
         self.home = home
 
     def environment(self, **more):
-        keep = {key: value for key, value in os.environ.items() if not key.startswith("PINOCTL")}
+        keep = {
+            key: value for key, value in os.environ.items() if not key.startswith("PINOCTL") or key == "PINOCTL_PLACE"
+        }
         return {**keep, "PINOCTL_HOME": str(self.home), **more}
 
     def command(self, *arguments):

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.agent.interactive import command_line, environments
 from orchestrator.commands import output
 from orchestrator.commands.logs import followed, plain_lines, start_of_tail
 from orchestrator.commands.offers import Offers
 from orchestrator.commands.overview import state_of
 from orchestrator.commands.progress import Progress
-from orchestrator.commands.shell import command_line, environments
 from orchestrator.commands.status import WIDEST, shortened, size
 from orchestrator.engine.errors import BadInputError
 from orchestrator.launcher.launcher import read_launcher

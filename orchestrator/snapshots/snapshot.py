@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.errors import PinoctlError
-from orchestrator.places.copying import copy_facts, keep_file
-from orchestrator.places.restoring import Restorer
-from orchestrator.places.trees import remove_tree
+from orchestrator.snapshots.copying import copy_facts, keep_file
+from orchestrator.snapshots.restoring import Restorer
+from orchestrator.snapshots.trees import remove_tree
 
 if TYPE_CHECKING:
     from orchestrator.engine.home import Home

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from orchestrator.engine.home import Home
-from orchestrator.places.locks import LockedError, app_lock, holder, lock_file
+from orchestrator.state.locks import LockedError, app_lock, holder, lock_file
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys
 from pathlib import Path
 from orchestrator.engine.home import Home
-from orchestrator.places.locks import app_lock
+from orchestrator.state.locks import app_lock
 with app_lock(Home(Path(sys.argv[1])), "Demo", "installed"):
     print("held", flush=True)
     sys.stdin.readline()

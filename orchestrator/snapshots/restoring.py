@@ -7,8 +7,8 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from orchestrator.places.copying import copy_facts, copy_file
-from orchestrator.places.trees import remove_tree
+from orchestrator.snapshots.copying import copy_facts, copy_file
+from orchestrator.snapshots.trees import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

@@ -13,9 +13,9 @@ import pytest
 
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.engine.home import Home
-from orchestrator.places import snapshot
-from orchestrator.places.copying import SMALL, must_copy
-from orchestrator.places.snapshot import Snapshots
+from orchestrator.snapshots import snapshot
+from orchestrator.snapshots.copying import SMALL, must_copy
+from orchestrator.snapshots.snapshot import Snapshots
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the children only write and die
 BIG = b"x" * (SMALL + 1)

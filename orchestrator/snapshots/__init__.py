@@ -1,0 +1,1 @@
+"""Snapshots of app folders, taken before an update and put back when it fails; removing whole trees."""
