@@ -41,6 +41,9 @@ wheel: $(VENV)/.developing ## Build the wheel into dist/
 lock: $(VENV)/.developing ## Write requirements-dev.txt anew from pyproject.toml
 	@"$(bin)/uv" pip compile --quiet --upgrade --universal --python-version 3.10 --extra dev --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make lock" pyproject.toml --output-file requirements-dev.txt
+	@"$(bin)/uv" pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" --constraint requirements-dev.txt images/requirements.in \
+	  --output-file images/requirements.txt
 
 clean: ## Remove what make and the tests left in this folder; apps stay
 	@rm -rf "$(VENV)" "$(VENV)-uv" build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

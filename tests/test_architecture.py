@@ -49,7 +49,6 @@ LEAVES = {"orchestrator.launcher.names"}  # import nothing but the engine, so ev
 # the modules that start processes or replace their own, and what for
 MAY_START_PROCESSES = {
     "orchestrator/agent/__main__.py",  # leaves the command that started it
-    "orchestrator/agent/container.py",  # ends between two steps
     "orchestrator/agent/interactive.py",  # becomes the user's shell
     "orchestrator/agent/spawn.py",  # the agent
     "orchestrator/engine/confinement.py",  # tries what the kernel allows

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.agent import leftovers, proc
 from orchestrator.agent.app import LauncherApp
-from orchestrator.agent.condition import FAILED, INSTALLING, NOT_INSTALLED, READY, STARTING, STOPPED, Condition
 from orchestrator.agent.contracts import EngineLike, Target
-from orchestrator.agent.files import AgentFiles, read_json, write_json
 from orchestrator.agent.inside import Inside
 from orchestrator.agent.installing import Installing
 from orchestrator.agent.journal import Journal, read_journal
@@ -25,6 +23,7 @@ from orchestrator.agent.probe import Probe, http_probe
 from orchestrator.agent.protocol import VERSIONS, choose_version, encode_line
 from orchestrator.agent.questions import Questions
 from orchestrator.agent.ready import Readiness
+from orchestrator.agent.record import last_start, read_record, settled, store_record
 from orchestrator.agent.requests import arguments, install_options, up_options, whole
 from orchestrator.agent.server import Server
 from orchestrator.agent.serving import Serving
@@ -38,6 +37,7 @@ from orchestrator.engine.redactor import Redactor
 
 if TYPE_CHECKING:
     from orchestrator.agent.channel import Channel
+    from orchestrator.agent.files import AgentFiles
     from orchestrator.engine.home import Home
 
 IDLE = 600.0
@@ -236,15 +236,7 @@ class Agent:
         """Bring the app up as it was started last."""
         self.asked = True
         self._learn_secrets()
-        return await self.lifecycle.up(UpOptions(start=self._last_start()))
-
-    def _last_start(self) -> Target | None:
-        saved = read_json(self.files.state)
-        start = saved.get("start") if isinstance(saved, dict) else None
-        if not isinstance(start, dict) or not isinstance(start.get("path"), str):
-            return None
-        arguments = start.get("args")
-        return Target(start["path"], arguments if isinstance(arguments, dict) else {})
+        return await self.lifecycle.up(UpOptions(start=last_start(self.files)))
 
     async def _go_on(self, _channel: Channel, request: Mapping[str, Any]) -> bool:
         self.sink.flush()
@@ -271,21 +263,7 @@ class Agent:
 
     def _store(self, record: Record) -> None:
         self._inside.became(record.condition)
-        with contextlib.suppress(OSError):  # a full disk must not stop an app that works
-            write_json(
-                self.files.state,
-                {
-                    "version": 1,
-                    "app": self.files.app,
-                    "pid": os.getpid(),
-                    "boot": self._boot,
-                    "t": round(time.time(), 3),
-                    **record.condition.to_json(),
-                    "installed": record.installed,
-                    "failed_children": record.failed_children,
-                    "start": record.start,
-                },
-            )
+        store_record(self.files, record, boot=self._boot)
 
     # clients
 
@@ -472,30 +450,6 @@ class Agent:
             )
         channel.follows = request.get("live", True) is True
         return {"offset": self.terminal.offset}
-
-
-def settled(condition: Condition) -> Condition:
-    """Return the state of an app whose agent is gone, from the last one that it stored."""
-    if condition.word in {READY, STARTING}:
-        return Condition(STOPPED)
-    if condition.word == INSTALLING:
-        return Condition(FAILED, step=condition.step, steps=condition.steps, reason="its installation was interrupted")
-    return condition
-
-
-def read_record(files: AgentFiles) -> Record:
-    """Return what the last agent stored, or what is true of an app that never had one."""
-    saved = read_json(files.state)
-    condition = Condition.from_json(saved)
-    if condition is None or not isinstance(saved, dict):
-        return Record(Condition(NOT_INSTALLED))
-    children = saved.get("failed_children")
-    return Record(
-        condition,
-        installed=saved.get("installed") if isinstance(saved.get("installed"), str) else None,
-        failed_children=[str(child) for child in children] if isinstance(children, list) else [],
-        start=saved.get("start") if isinstance(saved.get("start"), dict) else None,
-    )
 
 
 def version() -> str:
