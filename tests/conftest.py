@@ -51,6 +51,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Where several workers share the work, one begins with the tests that serve, since they wait for each other, and
     another with the quick ones (`--dist worksteal` gives each a stretch of the list).
     """
+    without = _no_docker() if any(item.get_closest_marker("docker") for item in items) else ""
+    for item in items:
+        if without and item.get_closest_marker("docker"):
+            item.add_marker(pytest.mark.skip(reason=without))
     several = "PYTEST_XDIST_WORKER" in os.environ
     items.sort(
         key=lambda item: (
@@ -58,6 +62,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             sum(item.get_closest_marker(name) is not None for name in SLOW),
         )
     )
+
+
+def _no_docker() -> str:
+    """Return why tests of containers cannot run here, "" where they can; CI runs them in any case."""
+    from orchestrator.places.container.endpoint import look_round  # noqa: PLC0415  # only where such tests are
+
+    if os.environ.get("CI"):
+        return ""
+    found = look_round()
+    return "" if found.usable else f"needs Docker: {found.problem}"
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
