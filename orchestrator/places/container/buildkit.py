@@ -7,6 +7,7 @@ daemon contains since 18.09, and answers with its log as protocol buffers; the f
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import tarfile
@@ -75,6 +76,7 @@ def build(
         api._raise_for_status(reply)  # noqa: SLF001  # see above
         for message in api._stream_helper(reply, decode=True):  # noqa: SLF001  # see above
             log.take(message)
+    log.close()
     if log.error:
         lines = "; ".join(log.last[-3:])
         raise DockerError(
@@ -87,23 +89,31 @@ def build(
 
 @dataclass
 class Log:
-    """Read the messages of a build: whole lines go to `say`, in the order of their steps."""
+    """Read the messages of a build: whole lines go to `say`; what cannot be read is left out, it is only shown."""
 
     say: Callable[[str], None]
     image: str | None = None
     error: str | None = None
     last: list[str] = field(default_factory=list)
     _names: dict[str, str] = field(default_factory=dict)
-    _rests: dict[str, str] = field(default_factory=dict)
+    _rests: dict[tuple[str, int], bytes] = field(default_factory=dict)
 
     def take(self, message: Mapping[str, Any]) -> None:
         """Take one message of the daemon."""
         if message.get("error"):
             self.error = str(message["error"])
         elif message.get("id") == "moby.image.id":
-            self.image = str((message.get("aux") or {}).get("ID") or "") or None
+            about = message.get("aux")
+            self.image = str(about.get("ID") or "") or None if isinstance(about, dict) else None
         elif message.get("id") == "moby.buildkit.trace":
-            self._trace(base64.b64decode(message.get("aux") or ""))
+            with contextlib.suppress(ValueError):
+                self._trace(base64.b64decode(str(message.get("aux") or "")))
+
+    def close(self) -> None:
+        """Take the lines that have no end."""
+        for key, rest in list(self._rests.items()):
+            if rest:
+                self._lines(key, b"\n")
 
     def _trace(self, status: bytes) -> None:
         for number, value in fields(status):
@@ -113,14 +123,16 @@ class Log:
                 if name and digest not in self._names:
                     self._names[digest] = name
                     self.say(f"=> {name}")
-            elif number == 3 and isinstance(value, bytes):  # noqa: PLR2004  # a log: 1 vertex, 4 message
+            elif number == 3 and isinstance(value, bytes):  # noqa: PLR2004  # a log: 1 vertex, 3 stream, 4 message
                 found = dict(fields(value))
-                self._lines(text(found.get(1)), text(found.get(4)))
+                stream, piece = found.get(3), found.get(4)
+                if isinstance(piece, bytes):
+                    self._lines((text(found.get(1)), stream if isinstance(stream, int) else 0), piece)
 
-    def _lines(self, digest: str, piece: str) -> None:
-        *lines, rest = (self._rests.get(digest, "") + piece).split("\n")
-        self._rests[digest] = rest
-        for line in lines:
+    def _lines(self, key: tuple[str, int], piece: bytes) -> None:
+        *lines, rest = (self._rests.get(key, b"") + piece).split(b"\n")
+        self._rests[key] = rest
+        for line in map(text, lines):
             self.say(line)
             self.last = [*self.last[-20:], line] if line.strip() else self.last
 
@@ -139,6 +151,8 @@ def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
             yield number, value
         elif kind == LENGTH_DELIMITED:
             length, at = _varint(message, at)
+            if at + length > len(message):
+                raise ValueError("a message ends inside a field")
             yield number, message[at : at + length]
             at += length
         elif kind in {1, 5}:
