@@ -57,7 +57,8 @@ class Inside:
     async def between_steps(self, *, following: int | None, last: bool, idle: bool) -> None:
         """Take that a position was stored, where the place `saves`.
 
-        `following` is the next step of the outermost script, None in a script below it, `last` tells that one step is left, `idle` that nothing of the app is at work.
+        `following` is the next step of the outermost script, None in a script below it, `last` tells that one step is
+        left, `idle` that nothing of the app is at work.
         """
 
     def go_on(self, *, leave: bool) -> None:
@@ -218,8 +219,8 @@ class UpTo(Inside):
 def _port_of(url: str | None) -> int | None:
     if not url:
         return None
-    split = urlsplit(url)
     try:
+        split = urlsplit(url)
         return split.port or (443 if split.scheme == "https" else 80)
     except ValueError:
         return None

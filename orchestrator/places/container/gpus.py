@@ -32,18 +32,27 @@ def requests(wanted: str | None, info: Mapping[str, Any], *, card: bool) -> list
     request: dict[str, Any] = {"Driver": "cdi" if support == "cdi" else "", "Capabilities": [["gpu"]], "Options": {}}
     if wanted in {None, "all"}:
         request |= {"DeviceIDs": ["nvidia.com/gpu=all"]} if support == "cdi" else {"Count": -1}
-    elif str(wanted).isdigit():
-        if int(str(wanted)) < 1:
-            raise BadInputError(
-                "`--gpus` is `all`, `none`, a number from 1, or identifiers", hint="for example `--gpus 0,1`"
-            )
-        request |= {"Count": int(str(wanted))}
     else:
-        names = [name.strip() for name in str(wanted).removeprefix("device=").split(",") if name.strip()]
-        request |= {"DeviceIDs": [f"nvidia.com/gpu={name}" for name in names] if support == "cdi" else names}
+        count, names = _parsed(str(wanted))
+        if support == "cdi":  # which knows no counts
+            names = [each if "=" in each else f"nvidia.com/gpu={each}" for each in names or map(str, range(count))]
+        request |= {"DeviceIDs": names} if names else {"Count": count}
     if support == "cdi":
         request["Capabilities"] = []
     return [request]
+
+
+def _parsed(wanted: str) -> tuple[int, list[str]]:
+    """Return how many cards are wanted, or which."""
+    if wanted.isdecimal() and int(wanted) > 0:
+        return int(wanted), []
+    names = [name.strip() for name in wanted.removeprefix("device=").split(",") if name.strip()]
+    if not names or wanted.isdecimal():
+        raise BadInputError(
+            f"`--gpus` is `all`, `none`, a number from 1, or identifiers, got `{wanted}`",
+            hint="for example `--gpus 1`, `--gpus 0,1` or `--gpus device=0`",
+        )
+    return 0, names
 
 
 def unused(wanted: str | None, info: Mapping[str, Any], *, card: bool) -> str | None:

@@ -16,8 +16,11 @@ def outside(
     """
     if not url:
         return None
-    split = urlsplit(url)
-    port = split.port or (443 if split.scheme == "https" else 80)
+    try:
+        split = urlsplit(url)
+        port = split.port or (443 if split.scheme == "https" else 80)
+    except ValueError:
+        return None  # the app printed it, so it may be anything
     found = published.get(forwards.get(str(port), -1))
     return None if found is None else split._replace(netloc=f"{host}:{found}").geturl()
 
