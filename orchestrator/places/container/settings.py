@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.files import AgentFiles, read_json, write_json
 from orchestrator.engine.errors import BadInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from orchestrator.engine.home import Home
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 IMAGE, VOLUME = "image", "volume"
 UNITS: Final = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", re.IGNORECASE)
+
+VOLUME_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,36 @@ def read(home: Home, app: str) -> Settings:
     saved = read_json(file_of(home, app))
     if not isinstance(saved, dict):
         return Settings()
-    known = {each.name for each in fields(Settings)}
     values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in saved.items() if name in known
+        name: tuple(saved[name]) if name == "mounts" else saved[name]
+        for name, fits in READABLE.items()
+        if name in saved and fits(saved[name])
     }
     return Settings(**values)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+# What each may be in a file that a user may have edited.
+READABLE: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "place": lambda value: value in {"host", "container"} if isinstance(value, str) else False,
+    "mode": lambda value: value in (IMAGE, VOLUME),
+    "gpus": _text,
+    "memory": lambda value: _number(value) and isinstance(value, int),
+    "cpus": _number,
+    "shm": lambda value: _number(value) and isinstance(value, int),
+    "pids": lambda value: _number(value) and isinstance(value, int),
+    "mounts": lambda value: isinstance(value, list) and all(map(_text, value)),
+    "base": _text,
+    "answers": lambda value: isinstance(value, dict),
+    "installed": lambda value: isinstance(value, dict),
+}
 
 
 def write(home: Home, app: str, settings: Settings) -> None:
@@ -71,13 +98,20 @@ def write(home: Home, app: str, settings: Settings) -> None:
     write_json(file_of(home, app), asdict(settings))
 
 
+def forget(home: Home, app: str) -> None:
+    """Forget what was installed; what the user chose stays."""
+    chosen = read(home, app)
+    if chosen.installed or chosen.answers:
+        write(home, app, replace(chosen, installed={}, answers={}))
+
+
 def parse_size(text: str, option: str) -> int:
     """Return the bytes in `8g`, `512m` or `1.5GiB`; raise BadInputError."""
     found = SIZE.fullmatch(text.strip())
-    size = int(float(found[1]) * UNITS[found[2].lower()]) if found else 0
-    if size < 1 << 20:
+    size = float(found[1]) * UNITS[found[2].lower()] if found else 0.0
+    if not 1 << 20 <= size < 1 << 60:
         raise BadInputError(f"`{option}` is a size of 1 MiB or more, got `{text}`", hint="write it like `8g` or `512m`")
-    return size
+    return int(size)
 
 
 def parse_mount(text: str) -> dict[str, Any]:
@@ -96,4 +130,9 @@ def parse_mount(text: str) -> dict[str, Any]:
     if "/" in parts[0] and not parts[0].startswith("/"):
         raise BadInputError(f"the folder of `--mount {text}` is not absolute", hint="begin it with `/`")
     kind = "bind" if parts[0].startswith("/") else "volume"
+    if kind == "volume" and not VOLUME_NAME.fullmatch(parts[0]):
+        raise BadInputError(
+            f"`{parts[0]}` of `--mount {text}` is neither a folder nor a volume's name",
+            hint="begin a folder with `/`; volumes have two or more letters, digits, `_`, `.` and `-`",
+        )
     return {"Type": kind, "Source": parts[0], "Target": parts[1], "ReadOnly": parts[2:] == ["ro"]}
