@@ -1,1 +1,1 @@
-"""Containers as places: an image of its own for every app, built step by step, run hardened (design, decisions 4, 6, 9)."""
+"""Containers as places: an image of its own for every app, built step by step, run hardened (decisions 4, 6, 9)."""

@@ -92,7 +92,8 @@ def choose(
     if not fitting:
         if not given:
             raise DockerError(
-                f"the driver {driver} is older than every CUDA image that pinoctl knows (CUDA {min(rows['cuda'], key=numbers)})",
+                f"the driver {driver} is older than every CUDA image that pinoctl knows "
+                f"(CUDA {min(rows['cuda'], key=numbers)} and later)",
                 hint="update the driver, or name an image to begin with: `--base IMAGE`",
             )
         return Base(given, "cpu", devel=source_build, why="given")

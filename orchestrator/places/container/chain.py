@@ -87,7 +87,11 @@ class Texts:
             found = json.loads(label or "")
         except ValueError:
             return None
-        return cls(found) if isinstance(found, dict) else None
+        if not isinstance(found, dict) or not all(
+            isinstance(listed, list) and all(isinstance(each, str) for each in listed) for listed in found.values()
+        ):
+            return None
+        return cls(found)
 
     def to_label(self) -> str:
         """Return the hashes as a label holds them."""
@@ -132,8 +136,8 @@ def chain_key(root: str, chain: Chain) -> str:
 def write(chain: Chain) -> str:
     """Return a chain as a label holds it."""
     scripts = list(dict.fromkeys(script for script, _, _ in chain))
-    return json.dumps({"scripts": scripts, "steps": [[scripts.index(script), index, digest] for script, index, digest in chain]},
-                      separators=(",", ":"))  # fmt: skip
+    steps = [[scripts.index(script), index, digest] for script, index, digest in chain]
+    return json.dumps({"scripts": scripts, "steps": steps}, separators=(",", ":"))
 
 
 def read(label: str | None) -> Chain | None:
@@ -141,5 +145,5 @@ def read(label: str | None) -> Chain | None:
     try:
         found = json.loads(label or "")
         return tuple((str(found["scripts"][at]), int(index), str(digest)) for at, index, digest in found["steps"])
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError):
         return None

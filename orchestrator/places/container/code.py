@@ -1,4 +1,4 @@
-"""pinoctl's own code on its way into containers: an archive, its hash, and the volume that build containers see it by."""
+"""pinoctl's own code on its way into containers: an archive, its hash, the volume by which build containers see it."""
 
 from __future__ import annotations
 

@@ -81,15 +81,17 @@ def told(what: str = "Docker refused") -> Iterator[None]:
         ) from error
 
 
+NO_TOOLKIT = "install the NVIDIA Container Toolkit and restart Docker, or leave the GPU out with `--gpus none`"
+OLD_DRIVER = "the card's driver is too old for the image's CUDA: update it, or build on an older base with `--base`"
 REMEDIES = (
-    ("could not select device driver", "install the NVIDIA Container Toolkit and restart Docker, or leave the GPU out with `--gpus none`"),
-    ("unknown runtime", "install the NVIDIA Container Toolkit and restart Docker, or leave the GPU out with `--gpus none`"),
-    ("unsatisfied condition", "the card's driver is too old for the image's CUDA: update the driver, or build on an older base with `--base`"),
-    ("no space left", "free some space: `pinoctl image list` shows what images take, `pinoctl image rm` removes old ones"),
+    ("could not select device driver", NO_TOOLKIT),
+    ("unknown runtime", NO_TOOLKIT),
+    ("unsatisfied condition", OLD_DRIVER),
+    ("no space left", "free some: `pinoctl image list` shows what images take, `pinoctl image rm` removes old ones"),
     ("port is already allocated", "run it again: another port is taken then"),
     ("max depth exceeded", "build it anew with `--fresh`"),
-    ("toomanyrequests", "the registry limits anonymous downloads: log in with `docker login`, or give another base with `--base`"),
-    ("failed to resolve source metadata", "check the network and the image's name, or give a base image that is here with `--base`"),
+    ("toomanyrequests", "the registry limits downloads: log in with `docker login`, or name another with `--base`"),
+    ("failed to resolve source metadata", "check network and name, or give an image that is here with `--base`"),
     ("pull access denied", "check the image's name, or log in with `docker login`"),
     ("manifest unknown", "check the image's tag, or give another base with `--base`"),
     ("is already in use by container", "run it again: another command was at work at the same time"),

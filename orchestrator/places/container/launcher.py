@@ -126,6 +126,8 @@ def pack(folder: Path, files: list[LauncherFile], name: str, into: IO[bytes]) ->
         if git.is_dir():
             for path in sorted(_everything(git)):
                 _parents(tar, f"{name}/.git/{path}", folders)
+                if path.endswith("/"):  # git knows no repository without `refs`, which may be empty
+                    continue
                 about = (git / path).lstat()
                 _add(tar, f"{name}/.git/{path}", LauncherFile(path, git / path, stat.S_IMODE(about.st_mode)))
 
@@ -141,6 +143,7 @@ def packed(folder: Path, files: list[LauncherFile], name: str) -> IO[bytes]:
 def _everything(folder: Path, below: str = "") -> Iterator[str]:
     for entry in os.scandir(folder):
         if entry.is_dir(follow_symlinks=False):
+            yield f"{below}{entry.name}/"
             yield from _everything(Path(entry.path), f"{below}{entry.name}/")
         elif entry.is_file(follow_symlinks=False) and not entry.name.endswith(".lock"):
             yield f"{below}{entry.name}"

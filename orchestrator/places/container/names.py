@@ -48,8 +48,11 @@ def volume(home: Home, environ: Mapping[str, str] | None = None) -> str:
 
 def repository(app: str) -> str:
     """Return the repository of an app's images; names that differ in case share it, as they do everywhere."""
-    name = re.sub(r"[._-]{2,}", lambda found: found[0][0], app.lower()).strip("._-")
-    return f"{PREFIX}/{name or hashlib.sha256(app.encode()).hexdigest()[:12]}"
+    lower = app.lower()
+    name = re.sub(r"[._-]{2,}", lambda found: found[0][0], lower).strip("._-")
+    if name != lower:  # Docker allows less than folders do: `my--app` must not get the images of `my-app`
+        name = f"{name}-{hashlib.sha256(lower.encode()).hexdigest()[:8]}".strip("-")
+    return f"{PREFIX}/{name}"
 
 
 def current(home: Home, app: str) -> str:

@@ -59,7 +59,7 @@ class ExecStream:
             self._raw += piece
 
     def _frames(self) -> bytes:
-        """Take every whole frame, and what has arrived of the last one's text, out of the buffer."""
+        """Take every whole frame out of the buffer and return what they hold of stdout."""
         found = bytearray()
         raw = self._raw
         while len(raw) >= HEADER:
