@@ -104,7 +104,8 @@ async def _build(files: AgentFiles, cost: Cost) -> int:
     home = files.home
     private = DATA / "private" / files.app
     inside = InBuild(files, cost, private=private, written=lambda: _used("/"))
-    agent = Agent(files, idle=BUILD_IDLE, app=LauncherApp(home, files.app, undo=False), inside=inside)
+    app = LauncherApp(home, files.app, undo=home.root == DATA)  # elsewhere an image is what is gone back to
+    agent = Agent(files, idle=BUILD_IDLE, app=app, inside=inside)
     inside.ask = agent.ask_for_checkpoint
     await agent.serve()
     return 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 SMALL: Final = 64 << 20  # bytes that may be committed again with the next checkpoint of the same container
+NEVER: Final = 1e6  # seconds: where nothing can be committed
 WORTH: Final = 10.0  # how many times its cost the work must have taken that a checkpoint saves
 
 
@@ -41,6 +42,8 @@ def due(unsaved: Unsaved, cost: Cost) -> str | None:
     the last step repeats only that step.
     """
     price = cost.seconds(unsaved.written)
+    if price >= NEVER:
+        return None
     if unsaved.written <= SMALL:
         return "stay" if unsaved.last or unsaved.seconds >= WORTH * price else None
     worth = WORTH / 10 if unsaved.last else WORTH  # what is committed now need not be committed at the end

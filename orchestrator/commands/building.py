@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.client import Dropped, Event, Message, Output
@@ -13,7 +11,7 @@ from orchestrator.commands import ask
 from orchestrator.engine.redaction import is_secret
 from orchestrator.places.container import settings
 from orchestrator.places.container.making import Making
-from orchestrator.state.locks import LockedError, app_lock
+from orchestrator.state.locks import waiting_lock
 
 if TYPE_CHECKING:
     from orchestrator.commands.progress import Progress
@@ -30,7 +28,6 @@ BROUGHT: Final = frozenset({
     "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL",
     "NPM_CONFIG_REGISTRY",
 })  # fmt: skip
-EVERY: Final = 0.5
 
 
 def brought(environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -71,7 +68,6 @@ def build_image(
     accept: Callable[[Built], None] = lambda _built: None,
 ) -> Made:
     """Build an app's image if it is needed (`always`: in any case), after another command that is at it."""
-    from orchestrator.engine.hardware import detect  # noqa: PLC0415  # takes a moment
 
     def put(form: Mapping[str, Any]) -> Mapping[str, Any] | None:
         progress.fresh_line()
@@ -80,7 +76,7 @@ def build_image(
     making = Making(
         place,
         app,
-        profile=detect(),
+        profile=place.profile(app),
         say=lambda line: progress.line(line, "dim"),
         listen=listener(progress),
         ask=put if ask.can_ask() else None,
@@ -90,33 +86,18 @@ def build_image(
         return making.run(wish, always=always)
 
 
-@contextlib.contextmanager
-def waiting_lock(
-    home: Home, app: str, purpose: str, *, say: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
-) -> Iterator[None]:
-    """Hold the lock of an app, and wait for a command that has it."""
-    told = False
-    while True:
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(app_lock(home, app, purpose))
-            except LockedError as error:
-                if not told:
-                    say(f"{error}; this command waits for it")
-                told = True
-            else:
-                yield
-                return
-        sleep(EVERY)
+def _size(text: str | None, option: str) -> int | None:
+    """Return the bytes of a limit, 0 for `none`, which takes an earlier one back."""
+    if text is None:
+        return None
+    return 0 if text == "none" else settings.parse_size(text, option)
 
 
 def chosen_settings(home: Home, app: str, place: str, given: Mapping[str, Any]) -> settings.Settings:
     """Return an app's settings with those of the command line put in, checked."""
     for mount in given.get("mount") or ():
         settings.parse_mount(mount)
-    sizes = {
-        name: settings.parse_size(given[name], f"--{name}") if given.get(name) else None for name in ("memory", "shm")
-    }
+    sizes = {name: _size(given.get(name), f"--{name}") for name in ("memory", "shm")}
     return settings.read(home, app).changed(
         place=place,
         mode=settings.VOLUME if given.get("volume_mode") else None,

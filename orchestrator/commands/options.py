@@ -78,7 +78,7 @@ _CONTAINER_OPTIONS: tuple[Callable[..., Any], ...] = (
     ),
     click.option("--volume-mode", is_flag=True, help="Install on the shared volume instead of in an image."),
     click.option("--gpus", metavar="GPUS", help="`all`, `none`, a number, or identifiers with commas."),
-    click.option("--memory", metavar="SIZE", help="Memory that its container may use, like `16g`."),
+    click.option("--memory", metavar="SIZE", help="Memory that its container may use, like `16g`, or `none`."),
     click.option("--cpus", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Processors, like `3.5`."),
     click.option("--shm", metavar="SIZE", help="Shared memory of its container  [default: 1g]"),
     click.option("--pids", type=click.IntRange(min=16), metavar="N", help="Processes that may run in its container."),

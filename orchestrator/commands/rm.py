@@ -35,12 +35,15 @@ def rm(*, app: str, yes: bool, home: Path | None) -> int:
     name = installed_app(where, app)
     folder = where.app(name)
     linked = folder.is_symlink()
+    place = place_of(where, name)
+    lost = _made_in_container(where, name) if place.name != HOST else []
     question = f"Unlink `{name}`? Its folder stays" if linked else f"Delete `{name}` with everything in `{folder}`?"
+    if lost:
+        question = f"{question.rstrip('?')}, its images, and its container with {len(lost)} files and folders made in it, such as `{lost[0]}`?"
     if not confirm(question, yes=yes):
         output.say(f"`{name}` stays")
         return 1
     with app_lock(where, name, "removed"):
-        place = place_of(where, name)
         place.stop(name)
         if place.name != HOST:
             from orchestrator.places.container.place import ContainerPlace  # noqa: PLC0415  # only for these
@@ -50,6 +53,12 @@ def rm(*, app: str, yes: bool, home: Path | None) -> int:
         _forget(where, name)
     output.say(f"`{name}` is unlinked; its folder stays" if linked else f"`{name}` is removed")
     return 0
+
+
+def _made_in_container(home: Home, name: str) -> list[str]:
+    from orchestrator.places.container.place import ContainerPlace  # noqa: PLC0415  # only for these
+
+    return ContainerPlace(home).lost_with(name)
 
 
 def _forget(home: Home, name: str) -> None:

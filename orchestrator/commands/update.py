@@ -96,17 +96,17 @@ def _in_container(
     quiet: bool,
 ) -> int:
     """Do a piece of work that makes an app run from another image, and print how it ended."""
-    from orchestrator.commands.building import brought, listener, waiting_lock  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.building import brought, listener  # noqa: PLC0415  # `--help` does without
     from orchestrator.commands.progress import Progress  # noqa: PLC0415
     from orchestrator.commands.session import Session  # noqa: PLC0415
     from orchestrator.commands.up import finish  # noqa: PLC0415
-    from orchestrator.engine.hardware import detect  # noqa: PLC0415
     from orchestrator.places.container.place import ContainerPlace  # noqa: PLC0415
     from orchestrator.places.container.updating import Updating  # noqa: PLC0415
+    from orchestrator.state.locks import waiting_lock  # noqa: PLC0415
 
     progress = Progress(name, quiet=quiet)
     place = ContainerPlace(home, say=lambda line: progress.line(line, "dim"))
-    updating = Updating(place, name, profile=detect(), say=place.say, listen=listener(progress))
+    updating = Updating(place, name, profile=place.profile(name), say=place.say, listen=listener(progress))
     with waiting_lock(home, name, "updated", say=progress.line):
         result = work(updating, brought())
     session = Session(home, name, quiet=quiet, place=place)

@@ -45,6 +45,11 @@ class HardwareProfile:
         return {**asdict(self), "gpus": [asdict(gpu) for gpu in self.gpus]}
 
 
+def without_cards(profile: HardwareProfile) -> HardwareProfile:
+    """Return the same machine as it looks where no graphics card can be seen."""
+    return replace(profile, gpu="none", gpus=(), gpu_model=None, gpu_driver=None, gpu_target=None, vram=0)
+
+
 Run = Callable[[Sequence[str]], "str | None"]
 Nvml = Callable[[], "list[Card]"]
 

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.engine.home import Home
+
+
+EVERY = 0.2  # seconds between two tries of who waits
 
 
 class LockedError(PinoctlError):
@@ -66,6 +69,31 @@ def app_lock(home: Home, name: str, purpose: str, *, clock: Callable[[], float] 
             os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def waiting_lock(
+    home: Home,
+    app: str,
+    purpose: str,
+    *,
+    say: Callable[[str], None] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[None]:
+    """Hold the lock of an app, and wait for a command that has it."""
+    told = False
+    while True:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(app_lock(home, app, purpose))
+            except LockedError as error:
+                if not told and say is not None:
+                    say(f"{error}; this command waits for it")
+                told = True
+            else:
+                yield
+                return
+        sleep(EVERY)
 
 
 def holder(home: Home, name: str) -> Holder | None:

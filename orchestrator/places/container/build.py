@@ -99,6 +99,7 @@ class Build:
         self._kept = f"{self._inner}/installed/{app}"
         self._offset: int | None = None
         self._left = False
+        self._layers = 0
         self._client: Client | None = None
         self._asking: Client | None = None
         self._inventory: Mapping[str, Any] = {}
@@ -192,6 +193,7 @@ class Build:
         return self._reading.texts.stands(before.chain(done if isinstance(done, list) else []))
 
     def _new(self, image: str) -> str:
+        self._layers = images.layers(self.docker, image)
         spec = build_spec(
             name=self.name,
             image=image,
@@ -289,7 +291,7 @@ class Build:
         """Save what is done while the agent waits, or have it leave so that its container can be saved."""
         if self._client is None:
             return
-        self._left = data.get("how") == "leave"
+        self._left = data.get("how") == "leave" and self._layers < images.MOST_LAYERS
         if not self._left:
             self._save(self._container)
         self._client.go_on(leave=self._left)

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import socket
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 PATIENCE: Final = 3.0  # seconds; a daemon that is busy building still answers within one
 DEFAULT: Final = "unix:///var/run/docker.sock"
 OLDEST: Final = (20, 10)
+MOST: Final = 64 << 20  # bytes of an answer
+REMOTE: Final = frozenset({"tcp", "http", "https", "ssh"})
+ROOTLESS: Final = "a rootless daemon's socket"
+DESKTOP: Final = "Docker Desktop's socket"
+STARTING: Final = {ROOTLESS: "start it with `systemctl --user start docker`", DESKTOP: "start Docker Desktop"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,16 @@ class Endpoint:
 
     url: str
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Hold what a daemon answers: the status, the object in JSON, and what the headers tell of the daemon."""
+
+    status: int
+    body: dict[str, Any]
+    api: str = ""
+    server: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +56,7 @@ class Look:
     problem: str = ""
     remedy: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)
+    api: str = ""  # the newest version of the API that it speaks, "" where it does not say
 
     @property
     def usable(self) -> bool:
@@ -57,15 +74,14 @@ def endpoints(environ: Mapping[str, str]) -> Iterator[Endpoint]:
     name = environ.get("DOCKER_CONTEXT") or str(_read(folder / "config.json").get("currentContext") or "")
     if name and name != "default":
         meta = _read(folder / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest() / "meta.json")
-        url = ((meta.get("Endpoints") or {}).get("docker") or {}).get("Host")
-        if isinstance(url, str):
-            yield Endpoint(url, f"the context `{name}`")
-            return
+        named = (meta.get("Endpoints") or {}).get("docker") or {}
+        yield Endpoint(str(named.get("Host") or ""), f"the context `{name}`")
+        return
     yield Endpoint(DEFAULT, "the default socket")
     runtime = environ.get("XDG_RUNTIME_DIR")
     if runtime:
-        yield Endpoint(f"unix://{runtime}/docker.sock", "a rootless daemon's socket")
-    yield Endpoint(f"unix://{user}/.docker/run/docker.sock", "Docker Desktop's socket")
+        yield Endpoint(f"unix://{runtime}/docker.sock", ROOTLESS)
+    yield Endpoint(f"unix://{user}/.docker/run/docker.sock", DESKTOP)
 
 
 def look_round(environ: Mapping[str, str] | None = None, *, patience: float = PATIENCE) -> Look:
@@ -82,60 +98,121 @@ def look_round(environ: Mapping[str, str] | None = None, *, patience: float = PA
 def look(endpoint: Endpoint, *, patience: float = PATIENCE) -> Look:
     """Ask one endpoint what it is."""
     scheme, _, path = endpoint.url.partition("://")
-    if scheme != "unix":
+    if scheme in REMOTE:
         return Look(endpoint, "usable")
-    if not os.path.exists(path):  # noqa: PTH110  # a name from a URL
+    if scheme != "unix" or not path:
+        return _misnamed(endpoint)
+    try:
+        answer = ask(path, "/info", patience)
+        if answer.status != http.client.OK or "ServerVersion" not in answer.body:
+            said = answer.body.get("message")
+            raise ValueError(f"it answers {answer.status} to `/info`" + (f": {said}" if said else ""))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return _failed(endpoint, path, error, patience)
+    return _judged(endpoint, answer)
+
+
+def _misnamed(endpoint: Endpoint) -> Look:
+    if not endpoint.url:
+        return Look(endpoint, "broken", f"{endpoint.source} names no Docker daemon: there is no such context",
+                    "choose another with DOCKER_CONTEXT or `docker context use default`")  # fmt: skip
+    return Look(endpoint, "broken", f"`{endpoint.url}`, which {endpoint.source} names, is no address of a Docker daemon",
+                f"write it as `{DEFAULT}` or `tcp://HOST:PORT`")  # fmt: skip
+
+
+def _failed(endpoint: Endpoint, path: str, error: Exception, patience: float) -> Look:
+    """Say what an error tells of a socket."""
+    guessed = endpoint.source in {ROOTLESS, DESKTOP}
+    hidden = guessed and not os.path.exists(path)  # noqa: PTH110  # a name from a URL
+    if isinstance(error, FileNotFoundError | NotADirectoryError) or (isinstance(error, PermissionError) and hidden):
         return Look(endpoint, "absent", f"there is no Docker daemon: `{path}` does not exist",
                     "install Docker (Debian: `apt-get install docker.io`), or go on without: `--place host`")  # fmt: skip
-    try:
-        info = _get(path, "/info", patience)
-    except PermissionError:
+    if isinstance(error, PermissionError):
         return Look(endpoint, "denied", f"you may not open `{path}`",
-                    "run pinoctl with `sudo`, or add yourself to the group: `sudo usermod -aG docker $USER` and log in again")  # fmt: skip  # noqa: E501  # one sentence
-    except (ConnectionRefusedError, FileNotFoundError):
+                    "run pinoctl with `sudo`, or add yourself to the group and log in again: "
+                    "`sudo usermod -aG docker $USER`")  # fmt: skip
+    if isinstance(error, ConnectionRefusedError) and not Path(path).is_socket():
+        return Look(endpoint, "broken", f"`{path}` is no socket",
+                    "mount the daemon's socket there, or set DOCKER_HOST to it")  # fmt: skip
+    if isinstance(error, ConnectionRefusedError):
         return Look(endpoint, "stale", f"nobody listens on `{path}`: the Docker daemon does not run",
-                    "start it with `systemctl start docker` or `service docker start`")  # fmt: skip
-    except TimeoutError:
+                    STARTING.get(endpoint.source, "start it with `systemctl start docker` or `service docker start`"))  # fmt: skip
+    if isinstance(error, TimeoutError):
         return Look(endpoint, "hung", f"the Docker daemon at `{path}` does not answer within {patience:g} s",
                     "see its log (`journalctl -u docker`), or restart it")  # fmt: skip
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        return Look(endpoint, "broken", f"what answers at `{path}` is no Docker daemon: {error}",
-                    "set DOCKER_HOST to the daemon's socket")  # fmt: skip
+    return Look(endpoint, "broken", f"what answers at `{path}` is no Docker daemon: {error}",
+                "set DOCKER_HOST to the daemon's socket")  # fmt: skip
+
+
+def _judged(endpoint: Endpoint, answer: Answer) -> Look:
+    """Tell whether a daemon that answers can be used."""
+    info = answer.body
     version = str(info.get("ServerVersion") or "")
+    if "BuildahVersion" in info or answer.server.startswith("Libpod"):
+        return Look(endpoint, "broken", f"what answers is Podman {version}, which pinoctl does not use",
+                    "set DOCKER_HOST to a Docker daemon's socket, or go on without: `--place host`",
+                    info, answer.api)  # fmt: skip
     if numbers(version) < OLDEST:
         return Look(endpoint, "broken", f"the Docker daemon is version {version}, older than 20.10",
-                    "upgrade Docker", info)  # fmt: skip
+                    "upgrade Docker", info, answer.api)  # fmt: skip
     if info.get("OSType") not in {None, "linux"}:
         return Look(endpoint, "broken", f"the Docker daemon runs {info.get('OSType')} containers",
-                    "switch it to Linux containers", info)  # fmt: skip
-    return Look(endpoint, "usable", info=info)
+                    "switch it to Linux containers", info, answer.api)  # fmt: skip
+    return Look(endpoint, "usable", info=info, api=answer.api)
+
+
+class _Hurried(socket.socket):
+    """Give up at a moment, however steadily the other side sends."""
+
+    end: float
+
+    def recv_into(self, *arguments: Any, **more: Any) -> int:
+        """Receive as sockets do, for as long as there is time."""
+        left = self.end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer takes too long")
+        self.settimeout(left)
+        return super().recv_into(*arguments, **more)
 
 
 class _Connection(http.client.HTTPConnection):
     """Speak HTTP over a Unix socket."""
 
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
+    def __init__(self, path: str, patience: float) -> None:
+        super().__init__("localhost")
+        self._path, self._patience = path, patience
 
     def connect(self) -> None:
         """Open the socket."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        sock = _Hurried(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock = sock
+        sock.end = time.monotonic() + self._patience
+        sock.settimeout(self._patience)
+        try:
+            sock.connect(self._path)
+        except BlockingIOError as error:  # so many wait to be accepted that no more may
+            raise TimeoutError("nobody accepts connections") from error
 
 
-def _get(path: str, what: str, patience: float) -> dict[str, Any]:
+def ask(path: str, what: str, patience: float) -> Answer:
+    """Return what the daemon at a socket answers to a GET; raises OSError, ValueError and HTTPException.
+
+    The whole answer takes `patience` seconds at most, else it is a TimeoutError.
+    """
     connection = _Connection(path, patience)
     try:
         connection.request("GET", what)
         answer = connection.getresponse()
-        found = json.loads(answer.read())
+        said = answer.read(MOST)
     finally:
         connection.close()
-    if answer.status != http.client.OK or not isinstance(found, dict) or "ServerVersion" not in found:
-        raise ValueError(f"it answers {answer.status} to `{what}`")
-    return found
+    try:
+        body = json.loads(said)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise ValueError(f"it answers {answer.status} to `{what}`, and not in JSON")  # noqa: TRY004  # not our mistake
+    return Answer(answer.status, body, answer.headers.get("Api-Version") or "", answer.headers.get("Server") or "")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -148,7 +225,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def numbers(version: str) -> tuple[int, ...]:
     """Return the leading numbers of a version for comparing; a version without any counts as new."""
-    found = [int(part) for part in version.split("+")[0].split("-")[0].split(".") if part.isdigit()]
+    found = [int(part) for part in version.partition("+")[0].partition("-")[0].split(".") if part.isdigit()]
     return tuple(found) or (999,)
 
 
@@ -163,3 +240,8 @@ def gpu_support(info: Mapping[str, Any]) -> str:
 def containerd_store(info: Mapping[str, Any]) -> bool:
     """Tell whether images are kept by containerd, where each commit costs a second and more."""
     return any("io.containerd.snapshotter" in str(value) for pair in info.get("DriverStatus") or () for value in pair)
+
+
+def rootless(info: Mapping[str, Any]) -> bool:
+    """Tell whether a daemon runs as an ordinary user."""
+    return any("name=rootless" in str(option) for option in info.get("SecurityOptions") or ())

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.places.container import names
 from orchestrator.places.container.base_image import inspect
 from orchestrator.places.container.chain import Saved, read
-from orchestrator.places.container.docker import Docker, told
+from orchestrator.places.container.docker import Docker, DockerError, told
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from orchestrator.engine.home import Home
 
+NO_TAG = "<none>:<none>"
 MOST_LAYERS = 110  # of 125 that a commit allows
 
 
@@ -63,9 +64,9 @@ def _described(found: Mapping[str, Any] | None) -> AppImage | None:
 def listed(docker: Docker, app: str | None = None) -> list[AppImage]:
     """Return every image that pinoctl made, or those of one app; names are compared without case."""
     with told():
-        rows = docker.api.images(filters={"label": [names.KIND]}, all=True)
+        rows = docker.api.images(filters={"label": [names.KIND]})
     found = [
-        AppImage(str(row["Id"]), tuple(row.get("RepoTags") or ()), row.get("Labels") or {}, int(row.get("Size") or 0),
+        AppImage(str(row["Id"]), tuple(tag for tag in row.get("RepoTags") or () if tag != NO_TAG), row.get("Labels") or {}, int(row.get("Size") or 0),
                  str(row.get("Created") or ""))
         for row in rows
     ]  # fmt: skip
@@ -91,13 +92,17 @@ def commit(docker: Docker, container: str, reference: str, labels: Mapping[str, 
     """
     repository, _, tag = reference.rpartition(":")
     with told(f"`{reference}` cannot be made"):
-        answer = docker.api._post_json(  # noqa: SLF001  # `commit` cannot ask for no pause, which costs 50 ms each
-            docker.api._url("/commit"),  # noqa: SLF001  # see above
-            data={"Cmd": ["serve"], "Labels": dict(labels)},
-            params={"container": container, "repo": repository, "tag": tag, "pause": str(pause).lower()},
-        )
-        made = docker.api._result(answer, json=True)  # noqa: SLF001  # see above
-    return str(made["Id"])
+        data = {"Cmd": ["serve"], "Labels": dict(labels)}
+        return _commit(docker, container, data, {"repo": repository, "tag": tag, "pause": str(pause).lower()})
+
+
+def _commit(docker: Docker, container: str, data: Mapping[str, Any], params: Mapping[str, str]) -> str:
+    answer = docker.api._post_json(  # noqa: SLF001  # docker-py's `commit` cannot ask for no pause, which costs 50 ms
+        docker.api._url("/commit"),  # noqa: SLF001  # see above
+        data=dict(data),
+        params={"container": container, **params},
+    )
+    return str(docker.api._result(answer, json=True)["Id"])  # noqa: SLF001  # see above
 
 
 def tag(docker: Docker, image: str, reference: str) -> None:
@@ -131,15 +136,60 @@ def layers(docker: Docker, image: str) -> int:
     return len(((found or {}).get("RootFS") or {}).get("Layers") or ())
 
 
-def clean(docker: Docker, app: str, keep: set[str]) -> list[str]:
-    """Remove the checkpoints of an app but for those of `keep` (ids), and return their names."""
+def clean(docker: Docker, app: str, keep: Collection[str]) -> list[str]:
+    """Remove the checkpoints of an app but for those of `keep` (ids), and its images without a name; return which."""
     removed = []
     for image in listed(docker, app):
-        if image.labels.get(names.KIND) == "checkpoint" and image.id not in keep:
-            for name in image.tags:
-                if ":checkpoint-" in name and untag(docker, name):
-                    removed.append(name)
+        if image.id in keep:
+            continue
+        if image.labels.get(names.KIND) == "checkpoint":
+            removed += [name for name in image.tags if ":checkpoint-" in name and untag(docker, name)]
+        if not image.tags and _remove_unused(docker, image.id):
+            removed.append(image.id)
     return removed
+
+
+def _remove_unused(docker: Docker, image: str) -> bool:
+    """Remove an image by its id, unless a container or another image needs it."""
+    from docker.errors import APIError  # noqa: PLC0415  # see docker.connect
+
+    try:
+        docker.api.remove_image(image)
+    except APIError:
+        return False
+    return True
+
+
+def flatten(docker: Docker, image: str) -> str:
+    """Make an image of one layer from one that has many, with the same configuration, and return its id.
+
+    A commit fails at 125 layers, and each update adds some.
+    """
+    described = inspect(docker, image) or {}
+    config = described.get("Config") or {}
+    with told("the image cannot be made flat"):
+        made = str(docker.api.create_container_from_config({"Image": image, "Labels": {names.KIND: "helper"}})["Id"])
+        try:
+            answer = docker.api.import_image_from_stream(docker.api.export(made, chunk_size=1 << 20))
+            flat = _last_status(answer)
+        finally:
+            docker.api.remove_container(made, force=True, v=True)
+        again = str(docker.api.create_container_from_config({**config, "Image": flat})["Id"])
+        try:
+            data = {"Labels": config.get("Labels") or {}, "Cmd": config.get("Cmd")}
+            return _commit(docker, again, data, {"pause": "false"})
+        finally:
+            docker.api.remove_container(again, force=True, v=True)
+
+
+def _last_status(answer: Any) -> str:
+    lines = [json.loads(line) for line in str(answer).splitlines() if line.strip()]
+    found = next(
+        (line["status"] for line in reversed(lines) if str(line.get("status", "")).startswith("sha256:")), None
+    )
+    if found is None:
+        raise DockerError(f"the daemon did not take the image: {lines[-1] if lines else answer}")
+    return str(found)
 
 
 def to_json(image: AppImage) -> dict[str, Any]:

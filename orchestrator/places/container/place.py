@@ -7,12 +7,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.client import AgentGoneError, Client
 from orchestrator.engine.errors import PinoctlError
-from orchestrator.places.container import code, files, images, names, settings
+from orchestrator.engine.hardware import HardwareProfile, detect, without_cards
+from orchestrator.places.container import code, files, gpus, images, names, settings
 from orchestrator.places.container.containers import home_in
 from orchestrator.places.container.docker import Docker, DockerError, connect, told
-from orchestrator.places.container.living import agent_of, await_running, ended, find, ports_of, remove, stop
+from orchestrator.places.container.living import (
+    agent_of,
+    await_running,
+    ended,
+    find,
+    ports_of,
+    remove,
+    start,
+    stop,
+    wait,
+)
 from orchestrator.places.container.running import Running, Say
 from orchestrator.places.container.urls import translated
+from orchestrator.state.locks import waiting_lock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +33,11 @@ if TYPE_CHECKING:
 
 
 GENTLY: Final = frozenset({None, 0, 137, 143})  # how containers end that were stopped, by us or by somebody else
+
+
+def any_base(docker: Docker) -> str | None:
+    """Return the id of some base image, None where there is none."""
+    return next((each.id for each in images.listed(docker) if each.labels.get(names.KIND) == "base"), None)
 
 
 def _quiet(_line: str) -> None:
@@ -51,17 +68,26 @@ class ContainerPlace:
         """Make sure that the daemon can be used."""
         self.docker  # noqa: B018  # connecting is what is asked for
 
+    def profile(self, app: str) -> HardwareProfile:
+        """Return the machine as the app's container sees it: without the card where it gets none."""
+        found = detect()
+        wanted = settings.read(self.home, app).gpus
+        if found.gpu == "nvidia" and not gpus.requests(wanted, self.docker.info, card=True):
+            return without_cards(found)
+        return found
+
     def containers(self, app: str) -> Running:
         """Return what knows the containers of an app."""
         chosen = settings.read(self.home, app)
-        return Running(self.docker, self.home, app, chosen, card=_has_card(), say=self.say)
+        return Running(self.docker, self.home, app, chosen, card=detect().gpu == "nvidia", say=self.say)
 
     def spawn(self, app: str) -> Client:
         """Return a connection to the app's agent, in a container that runs; raises DockerError without an image."""
         image = self.image(app)
         if image is None:
             raise DockerError(f"`{app}` has no image", hint=f"`pinoctl up {app}` builds it")
-        container = self.containers(app).ensure(image)
+        with waiting_lock(self.home, app, "started", say=self.say):
+            container = self.containers(app).ensure(image)
         await_running(self.docker, container)
         return self._agent(container, app)
 
@@ -90,6 +116,11 @@ class ContainerPlace:
         except AgentGoneError as error:
             raise ended(self.docker, container, app) from error
 
+    def _container(self, app: str) -> dict[str, Any] | None:
+        """Return the app's container, in the middle of a replacement the one before it; nothing is put right here."""
+        found = find(self.docker, names.container(self.home, app))
+        return found if found is not None else find(self.docker, names.container(self.home, app, "old"))
+
     def seen(self, app: str, answer: Mapping[str, Any]) -> dict[str, Any]:
         """Return an agent's answer with its URL and ports as this machine reaches them."""
         there = find(self.docker, names.container(self.home, app))
@@ -101,7 +132,7 @@ class ContainerPlace:
 
     def _state(self, app: str, timeout: float) -> dict[str, Any]:
         build = find(self.docker, names.container(self.home, app, "build"))
-        there = self.containers(app).settle()
+        there = self._container(app)
         for each in (there, build):
             if each is not None and each["State"]["Running"]:
                 try:
@@ -129,10 +160,9 @@ class ContainerPlace:
                 return str(there["Id"])
         image = self.image(app)
         if image is None:
-            bases = [each for each in images.listed(self.docker) if each.labels.get(names.KIND) == "base"]
-            if not bases:
-                raise DockerError(f"`{app}` was never in a container", hint=f"`pinoctl up {app}` builds its image")
-            image = bases[0].id
+            image = any_base(self.docker)
+        if image is None:
+            raise DockerError(f"`{app}` was never in a container", hint=f"`pinoctl up {app}` builds its image")
         body = {
             "Image": image,
             "Cmd": ["true"],
@@ -152,7 +182,7 @@ class ContainerPlace:
         """Open a shell in the app's environment, in its container, which is started for it if need be."""
         from orchestrator.places.container.terminal import execute  # noqa: PLC0415  # needs a terminal's modules
 
-        there = self.containers(app).settle()
+        there = self._container(app)
         build = find(self.docker, names.container(self.home, app, "build"))
         at_work = [each for each in (there, build) if each is not None and each["State"]["Running"]]
         if at_work:
@@ -208,23 +238,59 @@ class ContainerPlace:
 
     def stop(self, app: str) -> bool:
         """Stop the app's containers; tells whether one ran."""
-        stopped = self.containers(app).stop()
-        build = find(self.docker, names.container(self.home, app, "build"))
-        if build is not None and build["State"]["Running"]:
-            stop(self.docker, str(build["Id"]))
-            stopped = True
-        return stopped
+        at_work = [
+            str(there["Id"])
+            for what in ("", "old", "next", "build")
+            if (there := find(self.docker, names.container(self.home, app, what))) and there["State"]["Running"]
+        ]
+        for container in at_work:
+            stop(self.docker, container)
+        return bool(at_work)
+
+    def lost_with(self, app: str) -> list[str]:
+        """Return what was made in the app since it was installed, which goes when its container does."""
+        from orchestrator.places.container.carry import diff_of_users  # noqa: PLC0415  # only to remove
+
+        there = self._container(app)
+        if there is None:
+            return []
+        roots = (f"/pinokio/api/{app}",)
+        return [change.path for change in diff_of_users(self.docker.client, str(there["Id"]), roots)]
+
+    def _clear_volume(self, app: str) -> None:
+        try:
+            image = self.image(app) or any_base(self.docker)
+        except DockerError:
+            image = None
+        if image is None:
+            return
+        body = {
+            "Image": image,
+            "Entrypoint": ["rm", "-rf", *_own_folders(app)],
+            "Cmd": [],
+            "User": "0",
+            "Labels": {names.KIND: "helper"},
+            "HostConfig": {"Mounts": [{"Type": "volume", "Source": names.volume(self.home), "Target": "/data"}]},
+        }
+        with told("the shared volume cannot be cleared"):
+            helper = str(self.docker.api.create_container_from_config(body)["Id"])
+        try:
+            start(self.docker, helper)
+            wait(self.docker, helper)
+        finally:
+            remove(self.docker, helper)
 
     def remove(self, app: str) -> None:
-        """Remove the app's containers and images; the shared volume stays."""
+        """Remove the app's containers and images, and what the shared volume has of this app alone."""
+        self._clear_volume(app)
         for what in ("", "next", "old", "build"):
             remove(self.docker, names.container(self.home, app, what))
+        settings.forget(self.home, app)
         for reference in (names.current, names.previous, names.candidate):
             images.untag(self.docker, reference(self.home, app))
         images.clean(self.docker, app, set())
 
 
-def _has_card() -> bool:
-    from orchestrator.engine.hardware import detect  # noqa: PLC0415  # takes a moment
-
-    return detect().gpu == "nvidia"
+def _own_folders(app: str) -> list[str]:
+    """Return what the shared volume has of one app alone."""
+    return [f"/data/{folder}/{app}" for folder in ("private", "logs", "api", "installed")]

@@ -112,14 +112,6 @@ class Running:
             self.docker.api.rename(following, self.name)
         remove(self.docker, str(there["Id"]))
 
-    def stop(self) -> bool:
-        """Stop the app's container; tells whether it ran."""
-        there = self.settle()
-        if there is None or not there["State"]["Running"]:
-            return False
-        self._stop(there)
-        return True
-
     def _carry(self, old: str, new: str) -> None:
         from orchestrator.places.container.carry import carry  # noqa: PLC0415  # only where a container is replaced
 

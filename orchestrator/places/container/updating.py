@@ -62,6 +62,8 @@ class Updating:
         image = self.place.image(app)
         if image is None:
             raise DockerError(f"`{app}` has no image", hint=f"`pinoctl up {app}` builds it")
+        volume = settings.read(home, app).mode == settings.VOLUME
+        was_up = volume and self.place.stop(app)
         name = names.container(home, app, "build")
         remove(docker, name)
         container = self._beside(name, image)
@@ -69,12 +71,16 @@ class Updating:
             result = self._talk(
                 container, lambda client: client.update(listen=self.listen, answers=answers, pairs=pairs)
             )
-            if result.get("failed"):
-                return result
-            new = self._finished(container, image)
+            new = "" if volume or result.get("failed") else self._finished(container, image)
         finally:
             remove(docker, container)
-        return self._switch(new, environment)
+        if new:
+            return self._switch(new, environment)
+        if was_up:
+            with self.place.spawn(app) as client:
+                again = self.place.seen(app, client.up(listen=self.listen, environment=environment))
+            return {**again, "failed": result.get("failed") or again.get("failed")}
+        return result
 
     def back(self, environment: Mapping[str, str]) -> dict[str, Any]:
         """Run the app from the image before its last update again; what its user made since comes along."""
@@ -137,7 +143,12 @@ class Updating:
             TEXTS: "",
             names.CONFIG: "",
         }
-        updated = images.commit(docker, container, f"{names.repository(app)}:{names.home_key(home)}-updated", labels)
+        reference = f"{names.repository(app)}:{names.home_key(home)}-updated"
+        updated = images.commit(docker, container, reference, labels)
+        if images.layers(docker, updated) >= images.MOST_LAYERS:
+            self.say("making one layer of the many that its updates left")
+            updated = images.flatten(docker, updated)
+            images.tag(docker, updated, reference)
         return finish(docker, updated, names.candidate(home, app), labels)
 
     def _switch(self, image: str, environment: Mapping[str, str]) -> dict[str, Any]:
