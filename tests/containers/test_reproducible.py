@@ -1,0 +1,55 @@
+"""Builds from one lock: the same file tree though everything moved on, or a list of what could not be held."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests.containers.building import Place, World, fill, garden, move_on, place_in, tree, unlike, world_in
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(400)]
+APP = "pinokio/api/garden"
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[docker.DockerClient]:
+    with contextlib.closing(docker.from_env(timeout=120)) as connected:
+        yield connected
+
+
+@pytest.fixture
+def world(tmp_path: Path, client: docker.DockerClient) -> Iterator[World]:
+    with world_in(tmp_path / "world", client) as made:
+        yield made
+
+
+@pytest.fixture
+def place(tmp_path: Path, client: docker.DockerClient) -> Iterator[Place]:
+    with place_in(tmp_path / "home", client) as made:
+        yield made
+
+
+def test_two_builds_from_one_lock_give_the_same_files_though_the_world_moved_on(
+    client: docker.DockerClient, world: World, place: Place, tmp_path: Path
+) -> None:
+    fill(world)
+    folder, lock = garden(tmp_path / "garden", world), tmp_path / "garden.lock.json"
+    first = place.pinoctl("build", folder, "--json", "-q", "--lock", lock).json()
+    assert first["lock"] == str(lock)
+    before = tree(client, first["id"], APP, "pinokio/bin", "home/pinokio")
+    move_on(world)
+    with place_in(tmp_path / "elsewhere", client) as other:  # nothing of the first one's caches
+        again = other.pinoctl("build", folder, "--json", "-q", "--locked", lock).json()
+        assert again["id"] != first["id"]
+        assert unlike(before, tree(client, again["id"], APP, "pinokio/bin", "home/pinokio")) == []
+        newest = other.pinoctl("build", folder, "--json", "-q", "--fresh").json()
+        moved = "\n".join(unlike(before, tree(client, newest["id"], APP)))
+    for path in ("alpha-2.0", "gamma-1.1", "beta-1.1", "delta-0.1", "lib/lib.txt", "fromgit/__init__", "left/index.js"):
+        assert path in moved
+    held = json.loads(lock.read_text())
+    assert {each["path"] for each in held["inventory"]["environments"]} >= {"api/garden/env", "api/garden/other"}
