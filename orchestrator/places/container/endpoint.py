@@ -103,20 +103,16 @@ def look(endpoint: Endpoint, *, patience: float = PATIENCE) -> Look:
     if scheme != "unix" or not path:
         return _misnamed(endpoint)
     try:
-        answer = ask(path, "/info", patience)
-        if answer.status != http.client.OK or "ServerVersion" not in answer.body:
-            said = answer.body.get("message")
-            raise ValueError(f"it answers {answer.status} to `/info`" + (f": {said}" if said else ""))
+        return _judged(endpoint, ask(path, "/info", patience))
     except (OSError, ValueError, http.client.HTTPException) as error:
         return _failed(endpoint, path, error, patience)
-    return _judged(endpoint, answer)
 
 
 def _misnamed(endpoint: Endpoint) -> Look:
     if not endpoint.url:
         return Look(endpoint, "broken", f"{endpoint.source} names no Docker daemon: there is no such context",
                     "choose another with DOCKER_CONTEXT or `docker context use default`")  # fmt: skip
-    return Look(endpoint, "broken", f"`{endpoint.url}`, which {endpoint.source} names, is no address of a Docker daemon",
+    return Look(endpoint, "broken", f"{endpoint.source} says `{endpoint.url}`, which is no address of a Docker daemon",
                 f"write it as `{DEFAULT}` or `tcp://HOST:PORT`")  # fmt: skip
 
 
@@ -125,8 +121,8 @@ def _failed(endpoint: Endpoint, path: str, error: Exception, patience: float) ->
     guessed = endpoint.source in {ROOTLESS, DESKTOP}
     hidden = guessed and not os.path.exists(path)  # noqa: PTH110  # a name from a URL
     if isinstance(error, FileNotFoundError | NotADirectoryError) or (isinstance(error, PermissionError) and hidden):
-        return Look(endpoint, "absent", f"there is no Docker daemon: `{path}` does not exist",
-                    "install Docker (Debian: `apt-get install docker.io`), or go on without: `--place host`")  # fmt: skip
+        remedy = "install Docker (Debian: `apt-get install docker.io`), or go on without: `--place host`"
+        return Look(endpoint, "absent", f"there is no Docker daemon: `{path}` does not exist", remedy)
     if isinstance(error, PermissionError):
         return Look(endpoint, "denied", f"you may not open `{path}`",
                     "run pinoctl with `sudo`, or add yourself to the group and log in again: "
@@ -135,8 +131,8 @@ def _failed(endpoint: Endpoint, path: str, error: Exception, patience: float) ->
         return Look(endpoint, "broken", f"`{path}` is no socket",
                     "mount the daemon's socket there, or set DOCKER_HOST to it")  # fmt: skip
     if isinstance(error, ConnectionRefusedError):
-        return Look(endpoint, "stale", f"nobody listens on `{path}`: the Docker daemon does not run",
-                    STARTING.get(endpoint.source, "start it with `systemctl start docker` or `service docker start`"))  # fmt: skip
+        remedy = STARTING.get(endpoint.source, "start it with `systemctl start docker` or `service docker start`")
+        return Look(endpoint, "stale", f"nobody listens on `{path}`: the Docker daemon does not run", remedy)
     if isinstance(error, TimeoutError):
         return Look(endpoint, "hung", f"the Docker daemon at `{path}` does not answer within {patience:g} s",
                     "see its log (`journalctl -u docker`), or restart it")  # fmt: skip
@@ -145,9 +141,12 @@ def _failed(endpoint: Endpoint, path: str, error: Exception, patience: float) ->
 
 
 def _judged(endpoint: Endpoint, answer: Answer) -> Look:
-    """Tell whether a daemon that answers can be used."""
+    """Tell whether a daemon that answers can be used; raises ValueError for what is none."""
     info = answer.body
-    version = str(info.get("ServerVersion") or "")
+    if answer.status != http.client.OK or "ServerVersion" not in info:
+        said = info.get("message")
+        raise ValueError(f"it answers {answer.status} to `/info`" + (f": {said}" if said else ""))
+    version = str(info["ServerVersion"] or "")
     if "BuildahVersion" in info or answer.server.startswith("Libpod"):
         return Look(endpoint, "broken", f"what answers is Podman {version}, which pinoctl does not use",
                     "set DOCKER_HOST to a Docker daemon's socket, or go on without: `--place host`",
