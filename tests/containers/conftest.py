@@ -1,0 +1,58 @@
+"""What the tests with real containers share: the daemon, a base image, and a home for each test that leaves nothing."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.containers.lab import ROOTFS, Lab
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def daemon() -> Iterator[Any]:
+    """Connect to the machine's daemon; a test that needs one fails where there is none."""
+    import docker  # noqa: PLC0415  # slow to import
+
+    client = docker.from_env(timeout=120)
+    client.ping()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def base_image(daemon: Any) -> str:
+    """Have pinoctl's base image, made on a bare Debian where it is not there yet; return the name to begin with."""
+    with Path(tempfile.gettempdir(), "pinoctl-tests-base.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one worker makes it
+        subprocess.run([ROOT / "images" / "rootfs.sh", ROOTFS], check=True, timeout=600)
+        command = [sys.executable, "-m", "cli", "image", "build", "--base", ROOTFS]
+        subprocess.run(command, cwd=ROOT, env={**os.environ, "PINOCTL_BASE_IMAGE": ROOTFS}, check=True, timeout=900)
+    return ROOTFS
+
+
+@pytest.fixture
+def lab(daemon: Any, base_image: str, tmp_path: Path) -> Iterator[Lab]:
+    """Give a home of its own, with the app of `Lab.write`, and remove what came of it."""
+    made = Lab(daemon, tmp_path, f"faults-{uuid.uuid4().hex[:8]}")
+    yield made
+    made.clean()
+
+
+@pytest.fixture(scope="module")
+def shared_lab(daemon: Any, base_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Give one home to the tests of a file, each of which brings the app up before it does harm."""
+    made = Lab(daemon, tmp_path_factory.mktemp("shared"), f"faults-{uuid.uuid4().hex[:8]}")
+    made.write()
+    yield made
+    made.clean()

@@ -1,0 +1,232 @@
+"""A build that is killed, broken off, short of room or memory: `ps` tells the truth, and the next `up` converges."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from orchestrator.places.container import names
+from tests.containers.lab import START, Lab, eventually, held, ran, script
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
+
+STEPS = ["one", "two", "three"]
+
+# When a build is killed; what `ps` may say then: the container that installs goes on by itself.
+BUILD = {
+    "code volume": ("after POST /containers/create$", {"not installed"}),
+    "build container made": (r"after POST /containers/create\?name=.*-build$", {"failed"}),
+    "launcher half there": ("before PUT /containers/.*/archive 2", {"failed"}),
+    "build container started": ("after POST /containers/[0-9a-f]+/start$", {"installing", "starting"}),
+    "before a checkpoint": ("before POST /commit.*checkpoint-", {"installing", "starting"}),
+    "during a checkpoint": ("during POST /commit.*checkpoint-", {"installing", "starting"}),
+    "after a checkpoint": ("after POST /commit.*checkpoint-", {"installing", "starting"}),
+    "installed, not saved": ("after POST /containers/[0-9a-f]+/wait", {"failed"}),
+    "saved, not finished": ("before DELETE /containers/.*v=True", {"failed"}),
+    "finishing": ("after POST /containers/create$ 2", {"not installed"}),
+    "before the last commit": ("before POST /commit.*tag=[0-9a-f]{8}&", {"not installed"}),
+    "during the last commit": ("during POST /commit.*tag=[0-9a-f]{8}&", {"not installed", "stopped"}),
+    "after the last commit": ("after POST /commit.*tag=[0-9a-f]{8}&", {"stopped"}),
+    "container made": (r"after POST /containers/create\?name=.*-[0-9a-f]{8}$", {"stopped"}),
+    "container started": ("after POST /containers/[0-9a-f]+/start$ 2", {"starting", "stopped", "ready"}),
+}
+
+
+@pytest.mark.parametrize("moment", BUILD)
+def test_killed_while_it_builds(lab: Lab, moment: str) -> None:
+    lab.write()
+    where, states = BUILD[moment]
+    died = lab.run(*lab.up_words(), die=where)
+    assert died.status == -signal.SIGKILL, f"it never came to this moment: {died.said}"
+    assert lab.ps()["phase"] in states
+    url = lab.up()
+    assert lab.ran == STEPS  # none twice, wherever it ran
+    assert lab.inside("cat ran.txt").split() == STEPS
+    lab.check_ready(url)
+    lab.check_nothing_left()
+
+
+# When the app's container is replaced, since its limits changed.
+REPLACEMENT = {
+    "before the next is made": r"before POST /containers/create\?name=.*-next$",
+    "the next is made": r"after POST /containers/create\?name=.*-next$",
+    "carrying": "before PUT /containers/.*/archive",
+    "carried": r"before POST /containers/.*/rename\?name=.*-old$",
+    "between the renames": r"after POST /containers/.*/rename\?name=.*-old$",
+    "renamed": r"after POST /containers/.*/rename\?name=.*-[0-9a-f]{8}$",
+    "the old one is gone": "after DELETE /containers/",
+}
+
+
+@pytest.fixture(scope="module")
+def limits() -> Iterator[str]:
+    """Give each test a limit that the app does not have yet."""
+    return (f"{size}m" for size in range(1000, 2000, 7))
+
+
+@pytest.mark.parametrize("moment", REPLACEMENT)
+def test_killed_while_the_container_is_replaced(shared_lab: Lab, limits: Iterator[str], moment: str) -> None:
+    lab = shared_lab
+    lab.up("--memory", next(limits))
+    lab.inside(f"mkdir -p outputs; echo mine > 'outputs/{moment}.txt'; echo also > ~/.settings")
+    died = lab.run(*lab.up_words("--memory", next(limits)), die=REPLACEMENT[moment])
+    assert died.status == -signal.SIGKILL, f"it never came to this moment: {died.said}"
+    assert lab.ps()["phase"] in {"stopped", "ready"}
+    url = lab.up()
+    assert lab.inside(f"cat 'outputs/{moment}.txt' ~/.settings").split() == ["mine", "also"]
+    lab.check_ready(url)
+    lab.check_nothing_left()
+    assert lab.ran == STEPS
+
+
+UPDATE = {
+    "update container made": r"after POST /containers/create\?name=.*-build$",
+    "it runs": "after POST /containers/[0-9a-f]+/start$",
+    "saved": "after POST /commit.*-updated&",
+    "finished": "after POST /commit.*-next&",
+    "carried over": "after POST /containers/[0-9a-f]+/start$ 2",
+    "between the renames": r"after POST /containers/.*/rename\?name=.*-old$",
+    "switched": r"after POST /containers/.*/rename\?name=.*-[0-9a-f]{8}$",
+    "named": r"after POST /images/.*/tag.*tag=[0-9a-f]{8}(&|$)",
+}
+
+
+@pytest.mark.parametrize("moment", UPDATE)
+def test_killed_while_it_updates(shared_lab: Lab, moment: str) -> None:
+    lab = shared_lab
+    lab.write(update=script([f"echo '{moment}' > version.txt"]))
+    lab.up()
+    lab.inside(f"echo mine > 'kept {moment}.txt'")
+    died = lab.run("update", lab.app, die=UPDATE[moment])
+    assert died.status == -signal.SIGKILL, f"it never came to this moment: {died.said}"
+    assert lab.ps()["phase"] in {"ready", "stopped", "starting", "failed", "installing"}
+    url = lab.up()
+    assert lab.inside(f"cat 'kept {moment}.txt'") == "mine\n"
+    lab.check_ready(url)
+    lab.check_nothing_left()
+    again = lab.run("update", lab.app)
+    assert again.status == 0, again.said
+    assert lab.inside("cat version.txt") == f"{moment}\n"
+    lab.check_nothing_left()
+
+
+def test_killed_when_a_changed_launcher_is_installed(lab: Lab) -> None:
+    """What the app runs from then is not taken for the image of the changed launcher."""
+    lab.write()
+    lab.up()
+    lab.write([ran("one"), ran("two"), ran("changed")])
+    died = lab.run(*lab.up_words(), die="before POST /commit.*tag=[0-9a-f]{8}&")
+    assert died.status == -signal.SIGKILL, died.said
+    url = lab.up()
+    assert lab.inside("cat ran.txt").split() == ["one", "two", "changed"]
+    assert lab.ran == [*STEPS, "changed"]
+    lab.check_ready(url)
+    lab.check_nothing_left()
+
+
+def test_ctrl_c_while_it_installs(lab: Lab) -> None:
+    lab.write([ran("one"), held("two"), ran("three")])
+    proc = lab.start(*lab.up_words())
+    eventually((lab.gate / "at-two").exists)
+    proc.send_signal(signal.SIGINT)
+    done = lab.wait(proc)
+    assert done.status == 130, done.said
+    assert "goes on from the last finished step" in done.said
+    assert lab.ps()["phase"] in {"failed", "stopped", "not installed"}
+    lab.let_go()
+    url = lab.up()
+    assert lab.ran == STEPS
+    lab.check_ready(url)
+    lab.check_nothing_left()
+
+
+def test_two_at_once(lab: Lab) -> None:
+    lab.write([ran("one"), held("two"), ran("three")])
+    first = lab.start(*lab.up_words())
+    eventually((lab.gate / "at-two").exists)
+    second = lab.start(*lab.up_words())
+    lab.let_go()
+    done = [lab.wait(proc) for proc in (first, second)]
+    assert [each.status for each in done] == [0, 0], [each.said for each in done]
+    assert done[0].url == done[1].url
+    assert lab.ran == STEPS
+    lab.check_ready(done[0].url)
+    lab.check_nothing_left()
+
+
+def test_a_failing_step_is_mended(lab: Lab) -> None:
+    lab.write([ran("one"), ran("two"), "echo 'this is broken'; exit 3", ran("four")])
+    done = lab.run(*lab.up_words())
+    assert done.status == 1
+    assert "step 3" in done.said
+    assert lab.ps()["phase"] == "failed"
+    lab.write([ran("one"), ran("two"), ran("mended"), ran("four")])
+    url = lab.up()
+    assert lab.ran == ["one", "two", "mended", "four"]
+    lab.check_ready(url)
+    lab.check_nothing_left()
+
+
+def test_a_failed_container_is_kept_to_look_at(lab: Lab) -> None:
+    lab.write([ran("one"), "echo 'this is broken'; exit 3"])
+    done = lab.run(*lab.up_words("--keep-failed"))
+    assert done.status == 1
+    assert lab.container("build").status == "running"
+    assert lab.container("build").exec_run(["cat", f"/pinokio/api/{lab.app}/ran.txt"]).output == b"one\n"
+    lab.write([ran("one"), ran("mended")])
+    lab.check_ready(lab.up())
+    assert lab.ran == ["one", "mended"]
+    lab.check_nothing_left()
+
+
+@pytest.fixture
+def small_volume(lab: Lab) -> Iterator[Any]:
+    """Make a volume with room for a megabyte."""
+    options = {"type": "tmpfs", "device": "tmpfs", "o": "size=1m,uid=1000,gid=1000"}
+    made = lab.docker.volumes.create(f"{lab.app}-small", driver="local", driver_opts=options)
+    yield made
+    lab.clean()
+    made.remove(force=True)
+
+
+def test_full_disk(lab: Lab, small_volume: Any) -> None:
+    size = lab.gate / "size"
+    size.write_text("4000000")
+    lab.write([ran("one"), 'head -c "$(cat /gate/size)" /dev/zero > /full/file', ran("three")])
+    done = lab.run(*lab.up_words("--mount", f"{small_volume.name}:/full"))
+    assert done.status == 1
+    assert "No space left on device" in done.said
+    assert lab.ps()["phase"] == "failed"
+    size.write_text("40000")
+    url = lab.up("--mount", f"{small_volume.name}:/full")
+    assert lab.ran == ["one", "three"]
+    lab.check_ready(url)
+    assert lab.inside("wc -c < /full/file") == "40000\n"
+
+
+def test_out_of_memory(lab: Lab) -> None:
+    hungry = "python3 -c 'import os; held = bytearray(400 << 20); print(len(held))' && "
+    lab.write(start=START.replace('message: "', f'message: "{hungry}'))
+    done = lab.run(*lab.up_words("--memory", "200m"))
+    assert done.status == 1
+    assert lab.ps()["phase"] == "failed"
+    assert "memory" in done.said
+    url = lab.up("--memory", "1g")
+    lab.check_ready(url)
+    lab.check_nothing_left()
+    assert lab.ran == STEPS
+
+
+def test_labels_tell_whose_everything_is(lab: Lab) -> None:
+    """Else nothing that a kill leaves could ever be found again."""
+    lab.write([ran("one"), held("two")])
+    proc = lab.start(*lab.up_words())
+    eventually((lab.gate / "at-two").exists)
+    assert lab.container("build").labels[names.HOME] == lab.key
+    lab.let_go()
+    assert lab.wait(proc).status == 0
+    kinds = {image.labels[names.KIND] for image in lab.images()}
+    assert kinds == {"checkpoint", "image"}
