@@ -13,11 +13,20 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import measure
+from benchmarks import containers, measure
 from benchmarks.figures import FIGURES, Measured, table
 from benchmarks.program import BenchError, Program, program
 
-RUNS = {"lines": 3, "up": 3, "memory": 3, "plan": 3}  # the slow ones; the others as often as --runs says
+RUNS = {
+    "lines": 3,
+    "up": 3,
+    "memory": 3,
+    "plan": 3,
+    "container_up": 5,
+    "container_build": 3,
+    "container_last_step": 3,
+    "container_second": 1,
+}  # the slow ones; the others as often as --runs says
 NEEDS_APP = {"status", "memory"}
 MEASURES: dict[str, Callable[[Program], float]] = {
     "first_step": measure.first_step,
@@ -31,6 +40,10 @@ MEASURES: dict[str, Callable[[Program], float]] = {
     "plan": measure.plan,
     "search": measure.search,
     "up": measure.up,
+    "container_up": containers.warm_up,
+    "container_build": containers.build,
+    "container_last_step": containers.last_step,
+    "container_second": containers.second_app,
 }
 
 
@@ -58,6 +71,8 @@ def measured(runs: int, only: set[str]) -> list[Measured]:
         for figure in FIGURES:
             if only and figure.key not in only:
                 continue
+            if figure.key.startswith("container_") and not containers.usable():
+                continue
             take = MEASURES[figure.key]
             try:
                 with measure.running(here) if figure.key in NEEDS_APP else contextlib.nullcontext():
@@ -67,6 +82,8 @@ def measured(runs: int, only: set[str]) -> list[Measured]:
             except (BenchError, subprocess.TimeoutExpired, OSError, KeyError) as error:
                 results.append(Measured(figure, failure=f"{error}" or type(error).__name__))
             print(f"{figure.what}: {results[-1].median or results[-1].failure}", file=sys.stderr)
+        if any(row.figure.key.startswith("container_") for row in results):
+            containers.clean(here)
     return results
 
 

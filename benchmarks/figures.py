@@ -33,6 +33,12 @@ FIGURES: Final = (
     Figure("plan", "`pinoctl plan` of 100 apps with 5 scripts each", "ms", None, 20000),
     Figure("search", "searching the catalogue, reading it included", "ms", None, 50),
     Figure("up", "`pinoctl up` of a small app, to its URL", "ms", None, None),
+    Figure("container_up", "the same in its container, beyond the host's time", "ms", None, 500),
+    Figure("container_build", "building an image, beyond the same installation on the host", "%", None, 15),
+    Figure("container_last_step", "rebuilding after a change in the last step", "ms", None, None),
+    Figure(
+        "container_second", "a second app with the same packages in volume mode, of the first's bytes", "%", None, 10
+    ),
 )
 
 

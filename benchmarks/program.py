@@ -38,7 +38,7 @@ class Program:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a call: the user's, with the homes replaced."""
-        return {**os.environ, "HOME": str(self.root / "user"), "PINOCTL_HOME": str(self.home)}
+        return {**os.environ, "HOME": str(self.root / "user"), "PINOCTL_HOME": str(self.home), "PINOCTL_PLACE": "host"}
 
     def call(self, *arguments: str, expect: int = 0) -> tuple[float, str]:
         """Run a command; return its duration in ms and its stdout; raise BenchError when it fails."""

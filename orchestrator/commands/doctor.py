@@ -45,11 +45,12 @@ class Check:
 @home_option
 @json_option
 def doctor(*, no_network: bool, home: Path | None, as_json: bool) -> int:
-    """Check what this machine has for running apps: GPU, disk, memory, commands, network, sandbox.
+    """Check what this machine has for running apps: GPU, disk, memory, commands, network, sandbox, Docker.
 
     Exit status: 0 when there is no problem (warnings do not count), else 1.
     """
-    from orchestrator.engine.confinement import layers  # noqa: PLC0415  # `--help` does without all of this
+    from orchestrator.commands.doctor_docker import look_at_docker  # noqa: PLC0415  # `--help` does without all of this
+    from orchestrator.engine.confinement import layers  # noqa: PLC0415
     from orchestrator.engine.hardware import detect, find_cards  # noqa: PLC0415
     from orchestrator.engine.tools import Tools  # noqa: PLC0415
     from orchestrator.hosts.resources.network import look_round  # noqa: PLC0415
@@ -57,6 +58,7 @@ def doctor(*, no_network: bool, home: Path | None, as_json: bool) -> int:
 
     where, profile, cards = home_of(home), detect(), find_cards()
     resources = detect_resources(where.root)
+    containers, docker = look_at_docker(profile, network=not no_network)
     checks = [
         *gpu_checks(profile, cards),
         *room_checks(resources, where),
@@ -65,6 +67,7 @@ def doctor(*, no_network: bool, home: Path | None, as_json: bool) -> int:
         node_check(),
         port_check(),
         *sandbox_checks(layers()),
+        *containers,
         *([] if no_network else network_checks(look_round())),
     ]
     if as_json:
@@ -74,6 +77,7 @@ def doctor(*, no_network: bool, home: Path | None, as_json: bool) -> int:
                 "hardware": profile.to_json(),
                 "gpus": [asdict(card) for card in cards],
                 "resources": resources.to_json(),
+                "docker": docker,
             }
         )
     else:

@@ -39,7 +39,8 @@ def rm(*, app: str, yes: bool, home: Path | None) -> int:
     lost = _made_in_container(where, name) if place.name != HOST else []
     question = f"Unlink `{name}`? Its folder stays" if linked else f"Delete `{name}` with everything in `{folder}`?"
     if lost:
-        question = f"{question.rstrip('?')}, its images, and its container with {len(lost)} files and folders made in it, such as `{lost[0]}`?"
+        made = f"{len(lost)} files and folders made in it, such as `{lost[0]}`"
+        question = f"{question.rstrip('?')}, its images, and its container with {made}?"
     if not confirm(question, yes=yes):
         output.say(f"`{name}` stays")
         return 1

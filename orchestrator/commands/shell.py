@@ -12,8 +12,6 @@ from orchestrator.commands.options import home_of, home_option
 if TYPE_CHECKING:
     from pathlib import Path
 
-    pass
-
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("app")

@@ -131,9 +131,7 @@ def placed(home: Home, name: str, wanted: str | None, limits: Mapping[str, Any],
     now = chosen_settings(home, name, choice.name, limits)
     if choice.name == CONTAINER and before.place != CONTAINER and not choice.given and not quiet:
         output.say(f"`{name}` gets a container: {choice.why}; `--place host` installs it here instead")
-    if choice.name == CONTAINER and now != before:
-        settings.write(home, name, now)
-    elif choice.name != CONTAINER and before.place not in {None, choice.name}:
+    if now != before and (choice.name == CONTAINER or before.place is not None):
         settings.write(home, name, now)
     return choice
 

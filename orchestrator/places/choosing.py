@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from orchestrator.agent.files import AgentFiles
 from orchestrator.engine.errors import BadInputError
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from orchestrator.engine.home import Home
     from orchestrator.places.place import Place
 
-VARIABLE: Final = "PINOCTL_PLACE"
 HOST, CONTAINER = "host", "container"
 
 
@@ -51,7 +50,7 @@ def choose(home: Home, app: str, wanted: str | None, environ: Mapping[str, str] 
     installed; anew it is a container where a usable Docker daemon answers that offers the machine's card.
     """
     environ = os.environ if environ is None else environ
-    wanted = wanted or environ.get(VARIABLE) or None
+    wanted = wanted or environ.get("PINOCTL_PLACE") or None
     if wanted is not None:
         if wanted not in {HOST, CONTAINER}:
             raise BadInputError(f"`{wanted}` is no place for an app", hint="give `host` or `container`")

@@ -1,4 +1,4 @@
-"""Building an app's image: install in a build container, save between steps, go on in a new one, finish (decision 4)."""
+"""Building an app's image: install in a build container, save between steps, go on in a new one (decision 4)."""
 
 from __future__ import annotations
 

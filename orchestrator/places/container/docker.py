@@ -44,8 +44,11 @@ class Docker:
         self.client.close()
 
 
-def connect(environ: Mapping[str, str] | None = None, *, look: Look | None = None) -> Docker:
-    """Connect to the machine's daemon; raise DockerError with a remedy where there is none that can be used."""
+def connect(environ: Mapping[str, str] | None = None, *, look: Look | None = None, wait: float = WAIT) -> Docker:
+    """Connect to the machine's daemon; raise DockerError with a remedy where there is none that can be used.
+
+    `wait` is how many seconds each request may take.
+    """
     import docker  # noqa: PLC0415  # slow to import, and hosts without a daemon never need it
 
     environ = os.environ if environ is None else environ
@@ -55,9 +58,9 @@ def connect(environ: Mapping[str, str] | None = None, *, look: Look | None = Non
     with told():
         tls: Any = None
         if found.endpoint.source == "DOCKER_HOST":
-            client = docker.from_env(timeout=WAIT, environment=dict(environ), use_ssh_client=True)
+            client = docker.from_env(timeout=wait, environment=dict(environ), use_ssh_client=True)
         else:
-            client = docker.DockerClient(base_url=found.endpoint.url, timeout=WAIT, tls=tls, use_ssh_client=True)
+            client = docker.DockerClient(base_url=found.endpoint.url, timeout=wait, tls=tls, use_ssh_client=True)
         return Docker(client, found)
 
 

@@ -31,7 +31,6 @@ VERSION: Final = "pinoctl.version"
 MODE: Final = "pinoctl.mode"  # image or volume
 
 BASE_REPOSITORY: Final = "pinoctl/base"
-VOLUME_VARIABLE: Final = "PINOCTL_VOLUME"
 CODE_VOLUME: Final = "pinoctl-code"
 
 
@@ -43,7 +42,7 @@ def home_key(home: Home) -> str:
 def volume(home: Home, environ: Mapping[str, str] | None = None) -> str:
     """Return the volume that the apps of a home share, PINOCTL_VOLUME where that is set."""
     environ = os.environ if environ is None else environ
-    return environ.get(VOLUME_VARIABLE) or f"{PREFIX}-shared-{home_key(home)}"
+    return environ.get("PINOCTL_VOLUME") or f"{PREFIX}-shared-{home_key(home)}"
 
 
 def repository(app: str) -> str:
