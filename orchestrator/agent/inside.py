@@ -221,6 +221,7 @@ def _port_of(url: str | None) -> int | None:
         return None
     try:
         split = urlsplit(url)
-        return split.port or (443 if split.scheme == "https" else 80)
+        port = split.port
     except ValueError:
         return None
+    return port or (443 if split.scheme == "https" else 80)

@@ -35,18 +35,17 @@ def logs(*, app: str, follow: bool, tail: int | None, events: bool, raw: bool, h
     On a terminal it is shown as the app printed it; elsewhere as plain lines, without colours and overwritten ones.
     """
     from orchestrator.agent.files import AgentFiles  # noqa: PLC0415  # `--help` does without
-    from orchestrator.places.choosing import HOST, place_of  # noqa: PLC0415
+    from orchestrator.places.choosing import place_of  # noqa: PLC0415
 
     where = home_of(home)
     name = installed_app(where, app)
     files = AgentFiles(where, name)
-    refresh: Callable[[], object] = lambda: None  # noqa: E731  # one of two ways
-    if place_of(where, name).name != HOST:
-        from orchestrator.places.container.place import ContainerPlace  # noqa: PLC0415  # see above
+    place = place_of(where, name)
+    place.mirror_logs(name)
 
-        place = ContainerPlace(where)
-        refresh = lambda: place.mirror_logs(name)  # noqa: E731  # the other
-        refresh()
+    def refresh() -> None:
+        place.mirror_logs(name)
+
     look = _journal if events else _terminal
     pieces = look(files, tail, follow=follow, refresh=refresh)
     if not (events or raw or output.coloured(sys.stdout)):

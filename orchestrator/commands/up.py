@@ -176,7 +176,8 @@ def bring_up_container(
     if made.image is None:
         session = Session(home, name, quiet=quiet, place=place)
         session.progress = progress
-        return finish(session, dict(made.result), as_json=as_json)
+        place.mirror_logs(name)
+        return finish(session, place.seen(name, made.result), as_json=as_json)
     started = replace(wish, fresh=False, from_step=None)
     return bring_up(home, name, started, as_json=as_json, quiet=quiet, environment=environment)
 
@@ -269,6 +270,8 @@ def bring_up(
             result = session.do(work)
         except KeyboardInterrupt:
             return interrupted(home, name, joined=joined)
+        if as_json or result.get("failed"):
+            session.at.mirror_logs(name)
         return finish(session, result, as_json=as_json)
 
 

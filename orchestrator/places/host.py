@@ -64,6 +64,9 @@ class HostPlace:
         except (PinoctlError, OSError):
             return {}
 
+    def mirror_logs(self, app: str) -> None:
+        """Do nothing: agents on the host write where they are read."""
+
     def seen(self, app: str, answer: Mapping[str, Any]) -> dict[str, Any]:
         """Return the answer as it is."""
         del app

@@ -32,5 +32,8 @@ class Place(Protocol):
     def status(self, app: str, *, timeout: float = 1.0) -> dict[str, Any] | None:
         """Return what the app's agent says of it, as this machine sees it; None without one, `{}` when it is silent."""
 
+    def mirror_logs(self, app: str) -> None:
+        """Bring the copy of the app's logs in HOME/logs up to date, where they are written elsewhere."""
+
     def seen(self, app: str, answer: Mapping[str, Any]) -> dict[str, Any]:
         """Return an agent's answer as this machine sees it: with a URL that can be reached from here."""

@@ -16,10 +16,11 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(400)]
 APP = "pinokio/api/garden"
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[docker.DockerClient]:
-    with contextlib.closing(docker.from_env(timeout=120)) as connected:
-        yield connected
+@pytest.fixture
+def client(daemon: docker.DockerClient, base_image: str) -> docker.DockerClient:
+    """Give the daemon, the base image there."""
+    assert base_image
+    return daemon
 
 
 @pytest.fixture

@@ -66,10 +66,15 @@ def listed(docker: Docker, app: str | None = None) -> list[AppImage]:
     with told():
         rows = docker.api.images(filters={"label": [names.KIND]})
     found = [
-        AppImage(str(row["Id"]), tuple(tag for tag in row.get("RepoTags") or () if tag != NO_TAG), row.get("Labels") or {}, int(row.get("Size") or 0),
-                 str(row.get("Created") or ""))
+        AppImage(
+            str(row["Id"]),
+            tuple(tag for tag in row.get("RepoTags") or () if tag != NO_TAG),
+            row.get("Labels") or {},
+            int(row.get("Size") or 0),
+            str(row.get("Created") or ""),
+        )
         for row in rows
-    ]  # fmt: skip
+    ]
     return [image for image in found if app is None or image.app.casefold() == app.casefold()]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.client import AgentGoneError, Client
+from orchestrator.agent.files import AgentFiles
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.engine.hardware import HardwareProfile, detect, without_cards
 from orchestrator.places.container import code, files, gpus, images, names, settings
@@ -122,9 +123,10 @@ class ContainerPlace:
         return found if found is not None else find(self.docker, names.container(self.home, app, "old"))
 
     def seen(self, app: str, answer: Mapping[str, Any]) -> dict[str, Any]:
-        """Return an agent's answer with its URL and ports as this machine reaches them."""
+        """Return an agent's answer as this machine sees it: its URL and ports, and where its log is copied to."""
         there = find(self.docker, names.container(self.home, app))
-        return translated(answer, ports_of(there) if there is not None else {})
+        log = {"log": str(AgentFiles(self.home, app).terminal)} if "log" in answer else {}
+        return {**translated(answer, ports_of(there) if there is not None else {}), **log}
 
     def status(self, app: str, *, timeout: float = 3.0) -> dict[str, Any]:
         """Return what is true of an app, in the words of its agent's `status`; `alive` tells whether one is at work."""
@@ -135,22 +137,34 @@ class ContainerPlace:
         there = self._container(app)
         for each in (there, build):
             if each is not None and each["State"]["Running"]:
-                try:
-                    with self._agent(str(each["Id"]), app, timeout=timeout) as client:
-                        return {**translated(client.status(), ports_of(each)), "alive": True, "container": each["Id"]}
-                except (PinoctlError, OSError):
-                    return {"word": "starting", "alive": True, "container": each["Id"]}
+                return self._ask(each, app, timeout)
         if self.image(app) is None:
-            if build is not None:
-                return {"word": "failed", "reason": "its installation was interrupted", "alive": False}
-            return {"word": "not installed", "alive": False}
+            return self._unfinished(app, build)
         state = there["State"] if there is not None else {}
         ended = state.get("ExitCode") if state.get("Status") == "exited" else None
-        if state.get("OOMKilled"):
-            return {"word": "failed", "reason": "its container ran out of memory", "alive": False}
-        if ended not in GENTLY:
-            return {"word": "failed", "reason": f"its container ended with status {ended}", "alive": False}
-        return {"word": "stopped", "alive": False}
+        reason = "its container ran out of memory" if state.get("OOMKilled") else ""
+        if not reason and ended not in GENTLY:
+            reason = f"its container ended with status {ended}"
+        return {"word": "failed" if reason else "stopped", "reason": reason or None, "alive": False}
+
+    def _ask(self, there: Mapping[str, Any], app: str, timeout: float) -> dict[str, Any]:
+        """Ask the agent in a running container; one that does not answer yet is only starting."""
+        container = str(there["Id"])
+        try:
+            with self._agent(container, app, timeout=timeout) as client:
+                return {**translated(client.status(), ports_of(there)), "alive": True, "container": container}
+        except (PinoctlError, OSError):
+            return {"word": "starting", "alive": True, "container": container}
+
+    def _unfinished(self, app: str, build: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Tell what became of an installation whose container has ended."""
+        if build is None:
+            return {"word": "not installed", "alive": False}
+        kept = f"{home_in(settings.read(self.home, app))}/installed/{app}/state.json"
+        said = files.read_json(self.docker, str(build["Id"]), kept)
+        if isinstance(said, dict) and said.get("word") == "failed":
+            return {**{key: said.get(key) for key in ("word", "step", "steps", "reason")}, "alive": False}
+        return {"word": "failed", "reason": "its installation was interrupted", "alive": False}
 
     def helper(self, app: str) -> str:
         """Return a container that sees the shared volume: the app's own, else one that is never started, for `drop`."""
