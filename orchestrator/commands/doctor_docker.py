@@ -127,7 +127,7 @@ def examine(
         needed,
         meant,
         base_found(profile, environ, asked),
-        usage(asked, found.api, names.PREFIX, environ.get("PINOCTL_VOLUME")) if asked else None,
+        usage(asked, found.api, environ.get("PINOCTL_VOLUME")) if asked else None,
         disk_of(root, {}) if root else None,
         str(root or ""),
         shutil.which("nvidia-ctk") is not None,
@@ -139,9 +139,8 @@ def _elsewhere(found: Look, environ: Mapping[str, str], patience: float) -> Look
     try:
         docker = connect(environ, look=found, wait=patience)
     except (DockerError, OSError) as error:
-        remedy = f"see that it listens there, or unset {found.endpoint.source}"
-        return Look(found.endpoint, "broken", f"the Docker daemon at `{found.endpoint.url}` cannot be used: {error}",
-                    getattr(error, "hint", None) or remedy)  # fmt: skip
+        return Look(found.endpoint, "broken", f"{found.endpoint.source} says `{found.endpoint.url}`: {error}",
+                    f"see that the daemon listens there, or choose another than {found.endpoint.source}")  # fmt: skip
     try:
         return Look(found.endpoint, "usable", info=docker.info, api=str(docker.api.api_version))
     finally:
@@ -167,11 +166,11 @@ def asker(found: Look, patience: float = COUNTING) -> Callable[[str], Asked | No
     return asked
 
 
-def usage(asked: Callable[[str], Asked | None], api: str, prefix: str, volume: str | None = None) -> Usage | None:
+def usage(asked: Callable[[str], Asked | None], api: str, volume: str | None = None) -> Usage | None:
     """Ask what images and volumes take, None where the daemon does not tell in time.
 
     Images are asked for alone first: daemons that can count them alone do it at once, volumes may take long. Ours are
-    known by labels, and volumes by names that begin with `prefix`, and `volume`.
+    known by their labels, volumes by their names; `volume` is one more.
     """
     version = min(api, KNOWN_API, key=numbers) if api else ""
     start = f"/v{version}/system/df" if version else "/system/df"
@@ -180,7 +179,7 @@ def usage(asked: Callable[[str], Asked | None], api: str, prefix: str, volume: s
         return None
     images = first.get("Images") or []
     second = first if first.get("Volumes") is not None else _body(asked(f"{start}?type=volume"))
-    volumes = [each for each in (second or {}).get("Volumes") or [] if _is_ours(str(each.get("Name")), prefix, volume)]
+    volumes = [each for each in (second or {}).get("Volumes") or [] if _is_ours(str(each.get("Name")), volume)]
     sizes = [(each.get("UsageData") or {}).get("Size", -1) for each in volumes]
     return Usage(
         len(images),
@@ -195,8 +194,8 @@ def _body(asked: Asked | None) -> dict[str, Any] | None:
     return asked[1] if asked and asked[0] == 200 else None  # noqa: PLR2004  # HTTP's "here it is"
 
 
-def _is_ours(name: str, prefix: str, volume: str | None) -> bool:
-    return name == volume or name.startswith((f"{prefix}-shared-", f"{names.CODE_VOLUME}-"))
+def _is_ours(name: str, volume: str | None) -> bool:
+    return name == volume or name.startswith((f"{names.PREFIX}-shared-", f"{names.CODE_VOLUME}-"))
 
 
 def base_found(
@@ -208,7 +207,7 @@ def base_found(
     except DockerError as error:
         return BaseFound(problem=str(error), remedy=error.hint or "")
     given = bool(environ.get("PINOCTL_BASE_IMAGE"))
-    answer = asked(f"/images/{quote(chosen.start)}/json") if asked else None
+    answer = asked(f"/images/{quote(chosen.start, safe='/:@')}/json") if asked else None
     if asked is None or answer is None:
         return BaseFound(chosen.start, chosen.variant, chosen.why, given)
     found = _body(answer)

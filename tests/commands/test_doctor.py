@@ -96,8 +96,10 @@ def test_the_command_on_this_machine(tmp_path, capfd):
     status = cli.invoke(["doctor", "--no-network", "--json", "--home", str(tmp_path)])
     found = json.loads(capfd.readouterr().out)
     assert status == (1 if any(check["level"] == "problem" for check in found["checks"]) else 0)
-    assert {"gpu", "disk", "memory", "home", "node", "ports", "sandbox"} <= {check["name"] for check in found["checks"]}
-    assert "network" not in {check["name"] for check in found["checks"]}
+    names = {check["name"] for check in found["checks"]}
+    assert {"gpu", "disk", "memory", "home", "node", "ports", "sandbox", "docker"} <= names
+    assert found["docker"]["usable"] == ("docker base" in names)
+    assert "network" not in names
     assert found["resources"]["memory"] > 0
 
 
