@@ -336,6 +336,7 @@ class Agent:
         lifecycle, engine = self.lifecycle, self.lifecycle.opened
         condition = lifecycle.condition
         ports = self.watch.listening() if engine is not None else []
+        self._inside.listens(ports)
         running = [engine.name_of(path) for path in engine.running_scripts()] if engine is not None else []
         return {
             "app": self.files.app,

@@ -131,6 +131,11 @@ def placed(home: Home, name: str, wanted: str | None, limits: Mapping[str, Any],
     now = chosen_settings(home, name, choice.name, limits)
     if choice.name == CONTAINER and before.place != CONTAINER and not choice.given and not quiet:
         output.say(f"`{name}` gets a container: {choice.why}; `--place host` installs it here instead")
+    if choice.name == CONTAINER and limits.get("gpus"):
+        from orchestrator.places.container.docker import connect  # noqa: PLC0415  # see above
+        from orchestrator.places.container.gpus import requests  # noqa: PLC0415
+
+        requests(now.gpus, connect().info, card=True)  # what cannot be had is not kept
     if now != before and (choice.name == CONTAINER or before.place is not None):
         settings.write(home, name, now)
     return choice
