@@ -18,6 +18,7 @@ from orchestrator.places.choosing import CONTAINER
 from orchestrator.places.container import base_image, gpus, names
 from orchestrator.places.container.docker import DockerError, connect
 from orchestrator.places.container.endpoint import (
+    REMOTE,
     Look,
     ask,
     containerd_store,
@@ -231,9 +232,10 @@ def docker_checks(facts: Facts, profile: HardwareProfile) -> Iterator[Check]:
     """Judge everything about containers."""
     if not facts.look.usable:
         level = PROBLEM if facts.needed else OK if facts.look.kind == "absent" and not facts.meant else WARNING
-        yield Check("docker", level, f"{facts.look.problem}; apps go on the host" if not facts.needed
-                    else f"{facts.look.problem}, and PINOCTL_PLACE wants apps in containers",
-                    facts.look.remedy if level != OK else "")  # fmt: skip
+        then = "PINOCTL_PLACE wants apps in containers" if facts.needed else "apps go on the host"
+        if not facts.needed and facts.look.endpoint.url.partition("://")[0] in REMOTE:  # `up` takes those on trust
+            then = "new apps need `--place host` until it answers"
+        yield Check("docker", level, f"{facts.look.problem}; {then}", facts.look.remedy if level != OK else "")
         return
     yield from daemon_checks(facts)
     if facts.look.info:
@@ -275,8 +277,8 @@ def gpu_check(facts: Facts, profile: HardwareProfile) -> Check:
                      + (f" (the daemon offers such {how}, but none is seen here)" if how else ""))  # fmt: skip
     if support:
         return Check("docker gpu", OK, f"containers get the card {how}")
-    return Check("docker gpu", WARNING, "the Docker daemon does not offer this machine's card to containers",
-                 _offering(facts))  # fmt: skip
+    return Check("docker gpu", WARNING, "the Docker daemon does not offer this machine's card to containers: "
+                 "new apps go on the host", _offering(facts))  # fmt: skip
 
 
 def _offering(facts: Facts) -> str:

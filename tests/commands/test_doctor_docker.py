@@ -361,6 +361,7 @@ def test_a_daemon_elsewhere_is_asked_where_the_network_may_be_used() -> None:
     gone = examine(machine(), {"DOCKER_HOST": url})
     (check,) = docker_checks(gone, machine())
     assert (check.level, f"DOCKER_HOST says `{url}`" in check.text, "refused" in check.text) == ("warning", True, True)
+    assert "new apps need `--place host`" in check.text
     assert "DOCKER_HOST" in check.remedy
 
 
