@@ -6,10 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -35,7 +32,6 @@ from orchestrator.places.container.endpoint import (
     rootless,
 )
 
-ROOT = Path(__file__).parents[2]
 USABLE = {"ServerVersion": "27.3.1", "OSType": "linux", "Driver": "overlay2"}
 
 
@@ -269,35 +265,39 @@ def test_daemons_that_cannot_be_used(short: Path, said: bytes, why: str) -> None
     assert caught.value.hint == found.remedy
 
 
-def as_nobody(environ: dict[str, str]) -> list[str]:
-    """Look round as an ordinary user, without a default socket; return the kind, the problem and the remedy."""
-    code = (
-        "import json, sys; from orchestrator.places.container import endpoint as e;"
-        "e.DEFAULT = 'unix:///nowhere/docker.sock';"
-        "f = e.look_round(json.loads(sys.argv[1])); print(json.dumps([f.kind, f.problem, f.remedy]))"
-    )
-    command = [sys.executable, "-c", code, json.dumps(environ)]
-    if os.geteuid() == 0:
-        command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", *command]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True)
-    found: list[str] = json.loads(done.stdout)
-    return found
+@contextlib.contextmanager
+def ordinary_user() -> Iterator[None]:
+    """Be an ordinary user for a moment, where the tests are run by root: it may open everything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    groups = os.getgroups()
+    os.setgroups([])
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setgroups(groups)
 
 
-@pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="needs `setpriv`")
 def test_a_socket_that_one_may_not_open(short: Path) -> None:
     hidden = short / "hidden"
     hidden.mkdir()
     short.chmod(0o755)
     with listening(short / "s", answering(telling(USABLE))) as endpoint:
         (short / "s").chmod(0o666)
-        assert as_nobody({"DOCKER_HOST": endpoint.url})[0] == "usable"
+        with ordinary_user():
+            assert look(endpoint).kind == "usable"
         (short / "s").chmod(0)
-        kind, problem, remedy = as_nobody({"DOCKER_HOST": endpoint.url})
-    assert (kind, problem) == ("denied", f"you may not open `{short}/s`")
-    assert "usermod -aG docker" in remedy
+        with ordinary_user():
+            found = look(endpoint)
+        (short / "s").chmod(0o666)
+    assert (found.kind, found.problem) == ("denied", f"you may not open `{short}/s`")
+    assert "usermod -aG docker" in found.remedy
     hidden.chmod(0)
-    assert as_nobody({"DOCKER_HOST": f"unix://{hidden}/docker.sock"})[0] == "denied"
+    with ordinary_user():
+        assert look_round({"DOCKER_HOST": f"unix://{hidden}/docker.sock"}).kind == "denied"
     hidden.chmod(0o700)
 
 
@@ -325,15 +325,14 @@ def test_the_most_telling_of_the_useless_is_shown(short: Path, elsewhere: dict[s
     assert (found.kind, found.endpoint.source) == ("broken", DESKTOP)
 
 
-@pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="needs `setpriv`")
-def test_the_runtime_folder_of_another_user_says_nothing(short: Path) -> None:
+def test_the_runtime_folder_of_another_user_says_nothing(short: Path, elsewhere: dict[str, str]) -> None:
     runtime = short / "runtime"
-    runtime.mkdir(mode=0o700)
+    runtime.mkdir(mode=0)
     short.chmod(0o755)
-    if os.geteuid() != 0:
-        runtime.chmod(0)
-    kind, problem, _ = as_nobody({"HOME": str(short), "XDG_RUNTIME_DIR": str(runtime)})
-    assert (kind, "/nowhere/docker.sock" in problem) == ("absent", True)
+    with ordinary_user():
+        found = look_round({**elsewhere, "XDG_RUNTIME_DIR": str(runtime)})
+        assert look(Endpoint(f"unix://{runtime}/docker.sock", ROOTLESS)).kind == "absent"
+    assert (found.kind, found.endpoint.source) == ("absent", "the default socket")
     runtime.chmod(0o700)
 
 
