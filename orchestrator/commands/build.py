@@ -70,11 +70,13 @@ def build(
     """
     from orchestrator.commands.locking import build_locked  # noqa: PLC0415  # `--help` does without
     from orchestrator.commands.up import fetched_app, placed  # noqa: PLC0415
+    from orchestrator.places.container.pushing import check_reference  # noqa: PLC0415
 
     if place not in {None, CONTAINER}:
         raise BadInputError("`build` makes images, so its place is a container", hint="leave `--place` out")
     if limits.get("volume_mode"):
         raise BadInputError("`build` makes images, and `--volume-mode` makes none", hint="leave one of them out")
+    tag, push = (check_reference(each) if each else None for each in (tag, push))  # before the work, not after it
     document, pairs = given_answers(answers, answer)
     where = home_of(home)
     fetched = fetched_app(where, app, name, quiet=quiet)
@@ -89,10 +91,9 @@ def build(
         return 1
     for reference in filter(None, (tag, push)):
         done.tag(reference)
-    if push:
-        done.push(push, quiet=quiet)
+    digest = done.push(push, quiet=quiet) if push else None
     if as_json:
-        output.as_json(done.to_json(push or tag))
+        output.as_json({**done.to_json(push or tag), "digest": digest})
     else:
         output.data(push or tag or done.image)
     return 0

@@ -138,8 +138,10 @@ def push(*, app: str, reference: str, home: Path | None, as_json: bool, quiet: b
     from orchestrator.commands.apps import usable_app  # noqa: PLC0415  # `--help` does without
     from orchestrator.places.container import images  # noqa: PLC0415
     from orchestrator.places.container.place import ContainerPlace  # noqa: PLC0415
+    from orchestrator.places.container.pushing import check_reference  # noqa: PLC0415
     from orchestrator.places.container.pushing import push as push_image  # noqa: PLC0415
 
+    reference = check_reference(reference)
     where = home_of(home)
     name = usable_app(where, app)
     place = ContainerPlace(where)
@@ -152,5 +154,5 @@ def push(*, app: str, reference: str, home: Path | None, as_json: bool, quiet: b
     if as_json:
         output.as_json(answer)
     else:
-        output.data(f"{reference.rpartition(':')[0] or reference}@{digest}" if digest else reference)
+        output.data(f"{reference.rpartition(':')[0]}@{digest}" if digest else reference)
     return 0

@@ -118,7 +118,9 @@ def build_locked(
     found: dict[str, Any] = {}
 
     def accept(built: Built) -> None:
-        new = lock_of(place, app, built, commit=commit, origin=origin, answers=known)
+        plain = settings.read(home, app).answers  # a script may have said meanwhile that one is a secret
+        kept = {key: value for key, value in known.items() if key in plain}
+        new = lock_of(place, app, built, commit=commit, origin=origin, answers=kept)
         moved = differences(held, new) if held is not None else []
         for each in moved[:SHOWN]:
             progress.line(f"moved: {each}", "yellow")

@@ -5,19 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.client import AgentGoneError, Client, Event, Message, Output
 from orchestrator.agent.inside import LEFT
 from orchestrator.engine.errors import PinoctlError
-from orchestrator.engine.redaction import is_secret
+from orchestrator.engine.redaction import HIDDEN, is_secret
 from orchestrator.places.container import base_image, chain, code, files, gpus, images, launcher, names
 from orchestrator.places.container.containers import build_spec, home_in
 from orchestrator.places.container.docker import Docker, told
 from orchestrator.places.container.living import agent_of, create, ended, find, remove, run_module, start, wait
 from orchestrator.places.container.reading import Reading, read_launcher
 from orchestrator.places.container.settings import VOLUME
+from orchestrator.places.container.settings import write as write_settings
 
 if TYPE_CHECKING:
     from orchestrator.engine.hardware import HardwareProfile
@@ -103,12 +104,14 @@ class Build:
         self._client: Client | None = None
         self._asking: Client | None = None
         self._inventory: Mapping[str, Any] = {}
+        self._secret: set[str] = set()
 
     def run(self, wish: Wish) -> Built:
         """Install the app in an image, from the longest checkpoint; raises PinoctlError, and what was done stays."""
         reading = self._reading = read_launcher(self.home, self.app, self.profile)
         if reading.plan.problem:
             raise PinoctlError(f"`{self.app}` cannot be built: {reading.plan.problem}", hint=reading.plan.hint)
+        self._forget({question.key for question in reading.plan.questions if question.secret})
         base = base_image.choose(
             self.profile, source_build=reading.source_build, torch_cuda=reading.cuda, start=self.settings.base
         )
@@ -125,12 +128,20 @@ class Build:
             remove(self.docker, container)
             container = self._new(saved)
             start(self.docker, container)
+        self._forget(self._secret)
         steps = self._steps(container)
         if result.get("failed"):
             return Built(None, reading, result, self._labels, base, steps, reused=reused)
         image = self._base if self.settings.mode == VOLUME else self._save(container, installed=True)
         remove(self.docker, container)
         return Built(image, reading, result, self._labels, base, steps, self._inventory, reused)
+
+    def _forget(self, secret: set[str]) -> None:
+        """Keep no answer that a script says is a secret, whatever its name: it would get into locks and exports."""
+        answers = {key: value for key, value in self.settings.answers.items() if key not in secret}
+        if len(answers) < len(self.settings.answers):
+            self.settings = replace(self.settings, answers=answers)
+            write_settings(self.home, self.app, self.settings)
 
     # what it starts from
 
@@ -273,6 +284,11 @@ class Build:
     def _heard(self, message: Message) -> None:
         if isinstance(message, Output):
             self._offset = message.offset or self._offset
+        if isinstance(message, Event) and message.kind == "input.done":
+            given = message.data.get("answers")
+            self._secret |= (
+                {key for key, value in given.items() if value == HIDDEN} if isinstance(given, dict) else set()
+            )
         if isinstance(message, Event) and message.kind == "checkpoint":
             self._checkpoint(message.data)
         elif isinstance(message, Event) and message.kind == "question" and self._asking is not None:

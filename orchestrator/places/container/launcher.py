@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import re
 import stat
 import subprocess
 import tarfile
@@ -23,6 +25,10 @@ INSTALLED: Final = ("pyvenv.cfg", "conda-meta")  # a folder with one of these wa
 ABOUT: Final = frozenset({".md", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".ico", ".mp4", ".webm"})
 ABOUT_NAMES: Final = frozenset({"LICENSE", "LICENSE.txt", ".gitignore", ".gitattributes", "pinokio_meta.json"})
 METADATA: Final = frozenset({"pinokio.js", "pinokio.json"})
+# what git notes of where it fetched from; a token in it is for the machine that fetched, not for an image
+WITH_URLS: Final = re.compile(r"(?:.*/)?(?:config|FETCH_HEAD|logs/.*)")
+CREDENTIALS: Final = re.compile(rb"(\b[a-z][a-z0-9+.-]*://)(?!git@)[^/\s@\"]+@", re.IGNORECASE)
+EXTRA_HEADER: Final = re.compile(rb"^[ \t]*extraheader[ \t]*=.*\n?", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +119,10 @@ def about_itself(files: list[LauncherFile]) -> set[str]:
 
 
 def pack(folder: Path, files: list[LauncherFile], name: str, into: IO[bytes]) -> None:
-    """Write a tar archive of a launcher, as the folder `name` of the containers' user; git's own folder goes along."""
+    """Write a tar archive of a launcher, as the folder `name` of the containers' user.
+
+    Git's own folder goes along, without the credentials in its remotes.
+    """
     root = folder.resolve()
     with tarfile.open(fileobj=into, mode="w", format=tarfile.PAX_FORMAT) as tar:
         folders: set[str] = set()
@@ -129,7 +138,15 @@ def pack(folder: Path, files: list[LauncherFile], name: str, into: IO[bytes]) ->
                 if path.endswith("/"):  # git knows no repository without `refs`, which may be empty
                     continue
                 about = (git / path).lstat()
+                if WITH_URLS.fullmatch(path):
+                    _add_text(tar, f"{name}/.git/{path}", without_credentials((git / path).read_bytes()), about)
+                    continue
                 _add(tar, f"{name}/.git/{path}", LauncherFile(path, git / path, stat.S_IMODE(about.st_mode)))
+
+
+def without_credentials(text: bytes) -> bytes:
+    """Return what git noted, without user names, passwords and tokens in URLs, and without extra headers."""
+    return EXTRA_HEADER.sub(b"", CREDENTIALS.sub(rb"\1", text))
 
 
 def packed(folder: Path, files: list[LauncherFile], name: str) -> IO[bytes]:
@@ -158,6 +175,13 @@ def _parents(tar: tarfile.TarFile, path: str, known: set[str]) -> None:
             entry = tarfile.TarInfo(folder)
             entry.type, entry.mode, entry.uid, entry.gid = tarfile.DIRTYPE, 0o755, USER, USER
             tar.addfile(entry)
+
+
+def _add_text(tar: tarfile.TarFile, path: str, text: bytes, about: os.stat_result) -> None:
+    entry = tarfile.TarInfo(path)
+    entry.mode, entry.uid, entry.gid = stat.S_IMODE(about.st_mode), USER, USER
+    entry.size, entry.mtime = len(text), int(about.st_mtime)
+    tar.addfile(entry, io.BytesIO(text))
 
 
 def _add(tar: tarfile.TarFile, path: str, file: LauncherFile) -> None:

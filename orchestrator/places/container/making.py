@@ -55,7 +55,7 @@ class Making:
             return Made(None, built.result, built)
         self.accept(built)
         facts = {"image": built.image, "launcher": built.reading.launcher_hash}
-        settings.write(home, app, chosen.changed(installed=facts))
+        settings.write(home, app, build.settings.changed(installed=facts))
         if chosen.mode == settings.VOLUME:
             return Made(built.image, built.result, built)
         final = finish(docker, built.image, names.current(home, app), built.labels)
