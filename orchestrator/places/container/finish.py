@@ -20,7 +20,14 @@ def finish(docker: Docker, installed: str, reference: str, labels: Mapping[str, 
     """
     with told("the image cannot be finished"):
         made = docker.api.create_container_from_config(
-            {"Image": installed, "Cmd": ["serve"], "Labels": {names.KIND: "helper"}}
+            {
+                "Image": installed,
+                "Cmd": ["serve"],
+                "Labels": {
+                    **{name: labels[name] for name in (names.APP, names.HOME) if name in labels},
+                    names.KIND: "helper",
+                },
+            }
         )
     container = str(made["Id"])
     try:

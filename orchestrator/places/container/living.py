@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.client import AgentGoneError, Client
-from orchestrator.places.container import code
+from orchestrator.places.container import code, names
 from orchestrator.places.container.docker import Docker, DockerError, told
 from orchestrator.places.container.streams import ExecStream
 
@@ -22,6 +22,7 @@ TALK: Final = (
     'exec socat -b 262144 -t 86400 STDIO UNIX-CONNECT:"$0"'
 )
 STOP_SECONDS: Final = 30
+HELPER_SECONDS: Final = 900  # no command needs a helper for that long
 
 
 def find(docker: Docker, name: str) -> dict[str, Any] | None:
@@ -72,6 +73,20 @@ def remove(docker: Docker, container: str) -> None:
         except APIError as error:
             if "already in progress" not in str(error.explanation):
                 raise
+
+
+def remove_helpers(docker: Docker, home: str, app: str, *, now: float | None = None) -> None:
+    """Remove the helpers that killed commands left: containers that were never started.
+
+    They are those of the app, whose lock the caller holds, and those that are too old for anybody to be at work there.
+    """
+    with told():
+        rows = docker.api.containers(all=True, filters={"label": [f"{names.KIND}=helper"], "status": ["created"]})
+    for row in rows:
+        labels = row.get("Labels") or {}
+        ours = labels.get(names.HOME) == home and labels.get(names.APP) == app
+        if ours or (time.time() if now is None else now) - float(row["Created"]) > HELPER_SECONDS:
+            remove(docker, str(row["Id"]))
 
 
 def wait(docker: Docker, container: str) -> int:

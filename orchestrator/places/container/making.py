@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.places.container import code, images, names, settings
 from orchestrator.places.container.build import Ask, Build, Built, Listen, Say, Wish
 from orchestrator.places.container.finish import finish
-from orchestrator.places.container.living import find
+from orchestrator.places.container.living import find, remove_helpers
 from orchestrator.places.container.reading import launcher_hash
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Making:
     def run(self, wish: Wish, *, always: bool = False) -> Made:
         """Return the image that the app runs from, made if it has to be; the caller holds the app's lock."""
         home, app, docker = self.place.home, self.app, self.place.docker
+        remove_helpers(docker, names.home_key(home), app)
         image = self.place.image(app)
         if image is not None and not (always or wish.fresh) and not self._launcher_changed():
             return Made(self._with_our_code(image))
@@ -54,11 +55,14 @@ class Making:
         if built.image is None:
             return Made(None, built.result, built)
         self.accept(built)
+        final = built.image
+        if chosen.mode != settings.VOLUME:
+            final = finish(docker, built.image, names.current(home, app), built.labels)
+        # only now: a command that was killed before would leave the old image for that of the changed launcher
         facts = {"image": built.image, "launcher": built.reading.launcher_hash}
         settings.write(home, app, build.settings.changed(installed=facts))
         if chosen.mode == settings.VOLUME:
-            return Made(built.image, built.result, built)
-        final = finish(docker, built.image, names.current(home, app), built.labels)
+            return Made(final, built.result, built)
         images.clean(docker, app, _useful(docker, app, built) | {built.image})
         return Made(final, built.result, built)
 
