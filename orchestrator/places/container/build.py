@@ -245,6 +245,7 @@ class Build:
                     self._asking = stack.enter_context(self._connect())
                     for waiting in self._asking.attach():
                         self._put(waiting)
+                client.go_on(leave=False)  # the install may wait for a checkpoint of a command that was killed
                 if self._offset is not None:
                     client.follow(self._offset, live=False)
                 result = client.install(
