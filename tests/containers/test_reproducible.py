@@ -54,3 +54,25 @@ def test_two_builds_from_one_lock_give_the_same_files_though_the_world_moved_on(
         assert path in moved
     held = json.loads(lock.read_text())
     assert {each["path"] for each in held["inventory"]["environments"]} >= {"api/garden/env", "api/garden/other"}
+
+
+def test_what_cannot_be_held_is_named_and_the_app_keeps_its_image(
+    client: docker.DockerClient, world: World, place: Place, tmp_path: Path
+) -> None:
+    fill(world)
+    folder, lock = garden(tmp_path / "garden", world), tmp_path / "garden.lock.json"
+    place.pinoctl("build", folder, "-q", "--lock", lock)
+    image = place.image("garden")
+    world.write("words.txt", "other words")
+    world.forget("lib", "another history")
+    refused = place.pinoctl("build", "garden", "--locked", lock, fails=True)
+    print(refused.err)
+    assert "moved: download api/garden/words/words.txt: sha256 " in refused.err
+    assert "moved: repository api/garden/lib: commit" in refused.err
+    assert place.image("garden") == image
+    move_on(world)
+    (world.folder / "wheels" / "alpha-1.0-py3-none-any.whl").unlink()
+    gone = place.pinoctl("build", "garden", "--locked", lock, fails=True)
+    print(gone.err)
+    assert "alpha==1.0" in gone.err
+    assert place.image("garden") == image
