@@ -64,7 +64,7 @@ def write(
 
 
 def copy_out(docker: Docker, container: str, path: str, into: Path) -> None:
-    """Copy a folder of a container below a folder of this machine; files keep their modes, links are left out."""
+    """Copy what a container has at a path below a folder of this machine; the owner's modes stay, links do not come."""
     from docker.errors import NotFound  # noqa: PLC0415  # see docker.connect
 
     with told(f"`{path}` cannot be read in the container"):
@@ -88,6 +88,7 @@ def _unpack(tar: tarfile.TarFile, into: Path) -> None:
         if entry.isdir():
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
         elif entry.isfile() and (opened := tar.extractfile(entry)) is not None:
+            place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             beside = place.with_name(f".{place.name}.copied")
             with beside.open("wb") as file:
                 shutil.copyfileobj(opened, file)

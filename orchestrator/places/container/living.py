@@ -38,7 +38,7 @@ def find(docker: Docker, name: str) -> dict[str, Any] | None:
 
 
 def create(docker: Docker, spec: Spec) -> str:
-    """Create a container, in place of one that has its name and never ran, and return its id."""
+    """Create a container and return its id; raises DockerError, also where another has its name."""
     with told(f"the container `{spec.name}` cannot be made"):
         made = docker.api.create_container_from_config(spec.labelled(), name=spec.name)
     return str(made["Id"])
@@ -166,7 +166,7 @@ def await_running(docker: Docker, container: str, *, sleep: Callable[[float], No
         if there is None or there["State"]["Status"] in {"exited", "dead"}:
             break
         sleep(0.05)
-    raise ended(docker, container, str((there or {}).get("Name") or container))
+    raise ended(docker, container, str((there or {}).get("Name") or container).lstrip("/"))
 
 
 def run_module(docker: Docker, container: str, module: str, words: Sequence[str]) -> str:
