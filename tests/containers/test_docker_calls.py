@@ -143,16 +143,16 @@ class TestFiles:
 
 
 class TestImages:
-    def test_a_commit_serves_and_has_only_its_own_labels(self, box):
+    def test_a_commit_serves_and_has_the_labels_that_are_given(self, box):
         container = box.make("sleep", "60", start=True)
         box.run(container, "echo saved >/opt/saved")
-        labels = {names.KIND: "image", names.APP: box.app}
+        labels = {names.KIND: "image", names.APP: box.app, names.CONFIG: ""}
         made = images.commit(box.docker, container, f"pinoctl/{box.app}:x", labels)
         found = inspect(box.docker, f"pinoctl/{box.app}:x")
         assert found is not None
         assert found["Id"] == made
         assert found["Config"]["Cmd"] == ["serve"]
-        assert {key: found["Config"]["Labels"][key] for key in labels} == labels
+        assert found["Config"]["Labels"] == labels
         assert images.layers(box.docker, made) == images.layers(box.docker, ROOTFS) + 1
         assert files.read(box.docker, box.make(image=made, what="-2"), "/opt/saved") == b"saved\n"
 

@@ -93,7 +93,8 @@ def saved(docker: Docker, app: str) -> list[Saved]:
 def commit(docker: Docker, container: str, reference: str, labels: Mapping[str, str], *, pause: bool = False) -> str:
     """Make an image of a container and return its id.
 
-    What the container was started with does not stay: the image serves. Raises DockerError.
+    The image serves, whatever the container was started with; of that, its variables stay, and labels that are not
+    given. Raises DockerError.
     """
     repository, _, tag = reference.rpartition(":")
     with told(f"`{reference}` cannot be made"):
