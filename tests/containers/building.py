@@ -93,7 +93,9 @@ class Place:
         """Remove the containers, images and the volume of this home."""
         for container in self.client.containers.list(all=True):
             with contextlib.suppress(APIError):
-                if container.labels.get(names.HOME) == self.key or container.name.endswith((self.key, f"{self.key}-build")):
+                if container.labels.get(names.HOME) == self.key or container.name.endswith(
+                    (self.key, f"{self.key}-build")
+                ):
                     container.remove(force=True, v=True)
         for _ in range(3):  # one that others are made from goes after them
             for image in self.images():
@@ -383,3 +385,24 @@ def move_on(world: World) -> None:
     world.commit("lib", lib__txt="the second")
     world.commit("fromgit", text__txt="second = True\n")
     world.npm("left", "1.1.0")
+
+
+def found_in(chunks: Iterator[bytes], secrets: list[str]) -> set[str]:
+    """Return those of some texts that a stream of bytes holds."""
+    longest = max(map(len, secrets))
+    found: set[str] = set()
+    before = b""
+    for chunk in chunks:
+        text = before + chunk
+        found |= {secret for secret in secrets if secret.encode() in text}
+        before = text[-longest:]
+    return found
+
+
+def found_below(folder: Path, secrets: list[str]) -> set[str]:
+    """Name the files below a folder that hold one of some texts."""
+    return {
+        str(file.relative_to(folder))
+        for file in folder.rglob("*")
+        if file.is_file() and not file.is_symlink() and found_in(iter([file.read_bytes()]), secrets)
+    }
