@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.places.container import code, images, names, settings
 from orchestrator.places.container.build import Ask, Build, Built, Listen, Say, Wish
 from orchestrator.places.container.finish import finish
-from orchestrator.places.container.living import find, remove_helpers
+from orchestrator.places.container.living import find, remove, remove_helpers
 from orchestrator.places.container.reading import launcher_hash
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Making:
         remove_helpers(docker, names.home_key(home), app)
         image = self.place.image(app)
         if image is not None and not (always or wish.fresh) and not self._launcher_changed():
+            remove(docker, names.container(home, app, "build"))  # of an update that was killed
             return Made(self._with_our_code(image))
         chosen = settings.read(home, app)
         build = Build(
