@@ -84,13 +84,22 @@ class ContainerPlace:
 
     def spawn(self, app: str) -> Client:
         """Return a connection to the app's agent, in a container that runs; raises DockerError without an image."""
+        with waiting_lock(self.home, app, "started", say=self.say):
+            container = self._ensured(app)
+        await_running(self.docker, container)
+        return self._agent(container, app)
+
+    def spawn_held(self, app: str) -> Client:
+        """Do as `spawn` does for who holds the app's lock already."""
+        container = self._ensured(app)
+        await_running(self.docker, container)
+        return self._agent(container, app)
+
+    def _ensured(self, app: str) -> str:
         image = self.image(app)
         if image is None:
             raise DockerError(f"`{app}` has no image", hint=f"`pinoctl up {app}` builds it")
-        with waiting_lock(self.home, app, "started", say=self.say):
-            container = self.containers(app).ensure(image)
-        await_running(self.docker, container)
-        return self._agent(container, app)
+        return self.containers(app).ensure(image)
 
     def image(self, app: str) -> str | None:
         """Return the id of the image that an app runs from, None when it has to be built first."""

@@ -77,7 +77,7 @@ class Updating:
         if new:
             return self._switch(new, environment)
         if was_up:
-            with self.place.spawn(app) as client:
+            with self.place.spawn_held(app) as client:
                 again = self.place.seen(app, client.up(listen=self.listen, environment=environment))
             return {**again, "failed": result.get("failed") or again.get("failed")}
         return result
@@ -171,7 +171,7 @@ class Updating:
             remove(docker, following)
             self.say("the version before goes on")
             if was_up:
-                with place.spawn(app) as client:
+                with place.spawn_held(app) as client:
                     client.up(listen=self.listen, environment=environment)
             return result
         if there is not None:
