@@ -24,6 +24,7 @@ DYING = Path(__file__).with_name("dying.py")
 PATIENCE = 90.0
 ANONYMOUS = 64  # letters in the name of a volume that nobody named
 
+Command = str | Mapping[str, Any]
 MENU = """module.exports = {
   title: "small",
   menu: async (kernel, info) => info.exists("done.txt")
@@ -39,9 +40,10 @@ START = """module.exports = { daemon: true, run: [
 """
 
 
-def script(commands: Iterable[str], *, done: bool = False) -> str:
+def script(commands: Iterable[Command], *, done: bool = False) -> str:
     """Return a script with one step per shell command; `done` adds the file by which the menu sees an installation."""
-    steps = [{"method": "shell.run", "params": {"message": command}} for command in commands]
+    given = [command if isinstance(command, Mapping) else {"message": command} for command in commands]
+    steps: list[dict[str, Any]] = [{"method": "shell.run", "params": params} for params in given]
     if done:
         steps.append({"method": "fs.write", "params": {"path": "done.txt", "text": "done\n"}})
     return f"module.exports = {{ run: {json.dumps(steps, indent=1)} }}\n"
@@ -50,6 +52,11 @@ def script(commands: Iterable[str], *, done: bool = False) -> str:
 def ran(word: str, then: str = "") -> str:
     """Return a command which leaves a line in the app, and one on this machine that no container can take back."""
     return f"echo {word} >> ran.txt && echo {word} >> /gate/ran" + (f" && {then}" if then else "")
+
+
+def failing(command: str, sign: str) -> Command:
+    """Return a command whose step fails when it prints `sign`: an exit status makes no step fail."""
+    return {"message": command, "on": [{"event": f"/{sign}/", "break": True}]}
 
 
 def held(word: str) -> str:
@@ -72,7 +79,7 @@ class Done:
 
 
 class Watch:
-    """Note which volumes without a name the containers of a home had: no label tells it when the containers are gone."""
+    """Note which volumes without a name a home's containers had: no label tells it when the containers are gone."""
 
     def __init__(self, docker: Any, key: str) -> None:
         self._docker = docker
@@ -104,7 +111,7 @@ class Watch:
 
 
 class Lab:
-    """Keep one home and one app; `docker` is docker-py's client of the daemon that `host` names, None for the default."""
+    """Keep one home and one app; `docker` is a client of the daemon that `host` names, None for the default."""
 
     def __init__(self, docker: Any, folder: Path, app: str, *, host: str | None = None) -> None:
         self.docker = docker
@@ -127,7 +134,7 @@ class Lab:
 
     # the launcher
 
-    def write(self, install: Iterable[str] | None = None, **files: str) -> None:
+    def write(self, install: Iterable[Command] | None = None, **files: str) -> None:
         """Write the launcher: the commands of its installation, and further scripts by name without ending."""
         steps = (ran("one"), ran("two"), ran("three")) if install is None else install
         texts = {"pinokio": MENU, "start": START, "install": script(steps, done=True), **files}

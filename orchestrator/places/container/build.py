@@ -15,7 +15,7 @@ from orchestrator.engine.redaction import HIDDEN, is_secret
 from orchestrator.places.container import base_image, chain, code, files, gpus, images, launcher, names
 from orchestrator.places.container.containers import build_spec, home_in
 from orchestrator.places.container.docker import Docker, told
-from orchestrator.places.container.living import agent_of, create, ended, find, remove, run_module, start, wait
+from orchestrator.places.container.living import agent_of, create, ended, find, remove, run_module, start, stop, wait
 from orchestrator.places.container.reading import Reading, read_launcher
 from orchestrator.places.container.settings import VOLUME
 from orchestrator.places.container.settings import write as write_settings
@@ -177,6 +177,9 @@ class Build:
             container, status = str(there["Id"]), there["State"]["Status"]
             if not wish.fresh and self._is_same_work(there):
                 self._say("going on in the container that an earlier command left")
+                if status == "running" and self._changed(container) is not None:
+                    stop(self.docker, container)  # what is at work there is the launcher as it was
+                    status = "exited"
                 if status != "running":
                     self._put_launcher(container)
                     start(self.docker, container)
@@ -218,14 +221,20 @@ class Build:
         )
         return create(self.docker, spec)
 
-    def _put_launcher(self, container: str) -> None:
-        """Write what is new in the launcher into the container; what steps made of its files stays."""
+    def _changed(self, container: str) -> list[launcher.LauncherFile] | None:
+        """Return the launcher's files that are new to a container, None when there are none."""
         now = launcher.digests(self._reading.files)
         known = files.read_json(self.docker, container, f"{self._kept}/launcher.json")
         before = known if isinstance(known, dict) else {}
         changed = [file for file in self._reading.files if before.get(file.path) != now[file.path]]
-        if known is not None and not changed:
+        return None if known is not None and not changed else changed
+
+    def _put_launcher(self, container: str) -> None:
+        """Write what is new in the launcher into the container; what steps made of its files stays."""
+        changed = self._changed(container)
+        if changed is None:
             return
+        now = launcher.digests(self._reading.files)
         folder = self.home.app(self.app)
         with launcher.packed(folder, changed, f"api/{self.app}") as archive, told("the launcher cannot be copied"):
             self.docker.api.put_archive(container, self._inner, archive)
