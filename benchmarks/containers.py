@@ -69,9 +69,9 @@ def warm_up(program: Program) -> float:
 
 
 def build(program: Program) -> float:
-    """Build an image with everything installed anew, in percent of what the same installation takes on the host more.
+    """Build an image with everything installed anew: how many percent longer that takes than the same on the host.
 
-    Packages come from caches in both; committing the image is part of it.
+    Packages come from caches in both; the seconds of committing the image do not count.
     """
     here = _app(program, "install-host", install=True)
     there = _app(program, "install-container", install=True)
@@ -81,7 +81,8 @@ def build(program: Program) -> float:
             program.call("down", folder.name)
     subprocess.run(["rm", "-rf", str(here / "env")], check=True)
     on_host = program.call("run", here.name, "install.json", "--quiet")[0]
-    in_container = program.call("build", there.name, "--fresh", "--quiet")[0]
+    took, answer = program.call("build", there.name, "--fresh", "--json", "--quiet")
+    in_container = took - 1000 * json.loads(answer)["commit_seconds"]
     program.call("down", here.name)
     return 100 * (in_container - on_host) / on_host
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.client import Dropped, Event, Message, Output
@@ -95,16 +96,25 @@ def _size(text: str | None, option: str) -> int | None:
 
 def chosen_settings(home: Home, app: str, place: str, given: Mapping[str, Any]) -> settings.Settings:
     """Return an app's settings with those of the command line put in, checked."""
-    for mount in given.get("mount") or ():
+    mounts = tuple(given.get("mount") or ())
+    if mounts == ("none",):
+        mounts, taken_back = (), True
+    else:
+        taken_back = False
+    for mount in mounts:
         settings.parse_mount(mount)
     sizes = {name: _size(given.get(name), f"--{name}") for name in ("memory", "shm")}
-    return settings.read(home, app).changed(
+    mode = {True: settings.VOLUME, False: settings.IMAGE, None: None}[given.get("volume_mode")]
+    chosen = settings.read(home, app).changed(
         place=place,
-        mode=settings.VOLUME if given.get("volume_mode") else None,
+        mode=mode,
         gpus=given.get("gpus"),
         cpus=given.get("cpus"),
         pids=given.get("pids"),
-        mounts=tuple(given.get("mount") or ()),
+        mounts=mounts,
         base=given.get("base"),
         **sizes,
     )
+    if taken_back:
+        chosen = replace(chosen, mounts=())
+    return replace(chosen, gpus=None) if chosen.gpus == "auto" else chosen

@@ -76,13 +76,26 @@ _CONTAINER_OPTIONS: tuple[Callable[..., Any], ...] = (
         type=click.Choice(["host", "container"]),
         help="Where the app lives  [default: a container where Docker is usable]",
     ),
-    click.option("--volume-mode", is_flag=True, help="Install on the shared volume instead of in an image."),
-    click.option("--gpus", metavar="GPUS", help="`all`, `none`, a number, or identifiers with commas."),
+    click.option(
+        "--volume-mode/--image-mode",
+        default=None,
+        help="Install on the shared volume, or in an image of its own  [default: an image]",
+    ),
+    click.option(
+        "--gpus",
+        metavar="GPUS",
+        help="`all`, `none`, a number, identifiers with commas, or `auto`: all where there are any.",
+    ),
     click.option("--memory", metavar="SIZE", help="Memory that its container may use, like `16g`, or `none`."),
     click.option("--cpus", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Processors, like `3.5`."),
     click.option("--shm", metavar="SIZE", help="Shared memory of its container  [default: 1g]"),
     click.option("--pids", type=click.IntRange(min=16), metavar="N", help="Processes that may run in its container."),
-    click.option("--mount", multiple=True, metavar="SOURCE:TARGET", help="Mount a folder or volume; may be repeated."),
+    click.option(
+        "--mount",
+        multiple=True,
+        metavar="SOURCE:TARGET",
+        help="Mount a folder or volume; may be repeated; `none` takes back those of before.",
+    ),
     click.option("--base", metavar="IMAGE", help="The image that the base image begins with."),
 )
 

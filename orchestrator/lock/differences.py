@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -70,13 +71,29 @@ def inventory_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> lis
     return found
 
 
+def wanting(lock: Lock, text: str) -> list[str]:
+    """Name what a lock holds and what a failed step speaks of: commits, and packages as `name==version`."""
+    words = set(re.split(r"[\s`'\",;:()]+", text))
+    found = {
+        f"package {package['name']}=={package['version']}"
+        for environment in lock.inventory.get("environments", [])
+        for package in environment.get("packages", [])
+        if f"{package['name']}=={package['version']}" in words
+    }
+    for entry in lock.inventory.get("repositories", []):
+        if entry.get("commit") and entry["commit"] in words:
+            found.add(f"repository {entry['path']}: commit {_short(entry['commit'])}")
+    return sorted(found)
+
+
 def _repository(what: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Iterator[Difference]:
     if old is None or new is None:
         yield Difference("repository", what, _commit(old), _commit(new))
         return
     yield from _changed("repository", f"{what}: commit", old.get("commit"), new.get("commit"))
     yield from _changed("repository", f"{what}: origin", old.get("origin"), new.get("origin"))
-    yield from _changed("repository", f"{what}: branch", old.get("branch"), new.get("branch"))
+    if old.get("branch") and new.get("branch"):  # a detached head has the same files
+        yield from _changed("repository", f"{what}: branch", old["branch"], new["branch"])
     before, after = set(old.get("dirty", [])), set(new.get("dirty", []))
     for path in sorted(before ^ after):
         states = ("changed", "as committed") if path in before else ("as committed", "changed")

@@ -31,7 +31,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 
 @dataclass(frozen=True, slots=True)
 class Launcher:
-    """Name where a launcher came from: `origin` and `commit` of its repository, or `tree` (a hash) of a folder."""
+    """Name a launcher: `origin` and `commit` of its repository where it has one, and `tree`, a hash of its files."""
 
     origin: str | None = None
     commit: str | None = None

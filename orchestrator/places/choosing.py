@@ -60,14 +60,27 @@ def choose(home: Home, app: str, wanted: str | None, environ: Mapping[str, str] 
         return Choice(before)
     if AgentFiles(home, app).state.exists():
         return Choice(HOST, "it is installed there")
+    return _of_daemon(environ)
+
+
+def _of_daemon(environ: Mapping[str, str]) -> Choice:
+    """Choose for a new app: a container where a daemon answers that can be used, with the machine's card."""
     from orchestrator.places.container.endpoint import gpu_support, look_round  # noqa: PLC0415  # only for new apps
 
     found = look_round(environ)
     if not found.usable:
         return Choice(HOST, found.problem)
-    if _has_card() and not gpu_support(found.info):
+    info = found.info
+    if not info:  # a daemon on another machine was not asked yet
+        from orchestrator.places.container.docker import DockerError, connect  # noqa: PLC0415  # only for these
+
+        try:
+            info = connect(environ, look=found, wait=5).info
+        except DockerError as error:
+            return Choice(HOST, str(error))
+    if _has_card() and not gpu_support(info):
         return Choice(HOST, "the Docker daemon does not offer the graphics card to containers")
-    return Choice(CONTAINER, f"Docker {found.info.get('ServerVersion', '')} is usable")
+    return Choice(CONTAINER, f"Docker {info.get('ServerVersion', '')} is usable")
 
 
 def _has_card() -> bool:

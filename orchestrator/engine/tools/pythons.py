@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 WANTED: Final = "3.10"
 MINORS: Final = (10, 11, 12, 9, 13, 14)  # by how many packages of AI apps run on them
 FETCH_LIMIT: Final = 120.0  # seconds for a download of 30 MB; one that cannot start fails within about 20
+UNREACHABLE: Final = ".unreachable"  # what a base image has among its Pythons where none could be fetched for it
 _PROBE: Final = (
     "import importlib.util as u, json, os, sys\n"
     "import venv, ensurepip\n"
@@ -91,6 +92,8 @@ def fetch_managed(uv: Path, home: Home, process: Mapping[str, str]) -> tuple[Pyt
 
     It lands where the shells' uv looks for it (below XDG_DATA_HOME, spec 9.1). Takes at most FETCH_LIMIT seconds.
     """
+    if Path(process.get("UV_PYTHON_INSTALL_DIR") or "/nowhere", UNREACHABLE).exists():
+        return None, "it could not be when the base image was made"
     env = {
         **{
             name: value

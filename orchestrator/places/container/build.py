@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -37,13 +38,15 @@ TEXTS: Final = "pinoctl.texts"  # of a build container: the hashes of its launch
 class Wish:
     """Say how an app is to be built: `fresh` takes no checkpoint, `keep_failed` leaves a failed container running.
 
-    `environment` are variables of the user's for the scripts, which may be secrets. `pins` is the hash of a lock that
-    the build keeps to, and `pin_files` what lies in PINS for it; `inventory` asks what the installation consists of.
+    `base` is the image that the base image has to begin with, whatever is set for the app. `environment` are variables
+    of the user's for the scripts, which may be secrets. `pins` is the hash of a lock that the build keeps to, and
+    `pin_files` what lies in PINS for it; `inventory` asks what the installation consists of.
     """
 
     fresh: bool = False
     keep_failed: bool = False
     from_step: int | None = None
+    base: str | None = None
     answers: Any = None
     pairs: Mapping[str, Any] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -67,6 +70,7 @@ class Built:
     chain: chain.Chain = ()
     inventory: Mapping[str, Any] = field(default_factory=dict)
     reused: int = 0
+    commit_seconds: float = 0.0
 
 
 class Build:
@@ -86,7 +90,10 @@ class Build:
         say: Say,
         listen: Listen,
         ask: Ask | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.commit_seconds = 0.0
+        self._clock = clock
         self.docker = docker
         self.home = home
         self.app = app
@@ -113,7 +120,10 @@ class Build:
             raise PinoctlError(f"`{self.app}` cannot be built: {reading.plan.problem}", hint=reading.plan.hint)
         self._forget({question.key for question in reading.plan.questions if question.secret})
         base = base_image.choose(
-            self.profile, source_build=reading.source_build, torch_cuda=reading.cuda, start=self.settings.base
+            self.profile,
+            source_build=reading.source_build,
+            torch_cuda=reading.cuda,
+            start=wish.base or self.settings.base,
         )
         self._base = str(base_image.ensure(self.docker, base, say=self._say)["Id"])
         self._root = self._root_of(reading, wish)
@@ -134,7 +144,7 @@ class Build:
             return Built(None, reading, result, self._labels, base, steps, reused=reused)
         image = self._base if self.settings.mode == VOLUME else self._save(container, installed=True)
         remove(self.docker, container)
-        return Built(image, reading, result, self._labels, base, steps, self._inventory, reused)
+        return Built(image, reading, result, self._labels, base, steps, self._inventory, reused, self.commit_seconds)
 
     def _forget(self, secret: set[str]) -> None:
         """Keep no answer that a script says is a secret, whatever its name: it would get into locks and exports."""
@@ -335,4 +345,7 @@ class Build:
             names.CHAIN: chain.write(steps),
             names.INSTALLED: str(installed).lower(),
         }
-        return images.commit(self.docker, container, names.checkpoint(self.app, key), labels)
+        began = self._clock()
+        made = images.commit(self.docker, container, names.checkpoint(self.app, key), labels)
+        self.commit_seconds += self._clock() - began
+        return made

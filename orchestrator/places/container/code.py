@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
@@ -99,7 +100,19 @@ def volume(docker: Docker, image: str) -> str:
                 docker.api.put_archive(filler.id, PLACE, _mark())
         finally:
             filler.remove(force=True)
+        _forget_older(docker, name)
     return name
+
+
+def _forget_older(docker: Docker, name: str) -> None:
+    """Remove the volumes of other versions of the code that no container has."""
+    from docker.errors import APIError  # noqa: PLC0415  # see docker.connect
+
+    unused = docker.api.volumes(filters={"name": f"{names.CODE_VOLUME}-", "dangling": "true"})["Volumes"] or []
+    for each in unused:
+        if each["Name"] != name and each["Name"].startswith(f"{names.CODE_VOLUME}-"):
+            with contextlib.suppress(APIError):  # a container has it by now
+                docker.api.remove_volume(each["Name"])
 
 
 def _mark() -> bytes:

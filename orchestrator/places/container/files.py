@@ -45,7 +45,15 @@ def read_json(docker: Docker, container: str, path: str) -> Any:
 
 
 def write(
-    docker: Docker, container: str, path: str, content: bytes, *, below: str, mode: int = 0o644, user: int = 1000
+    docker: Docker,
+    container: str,
+    path: str,
+    content: bytes,
+    *,
+    below: str,
+    mode: int = 0o644,
+    folders: int = 0o755,
+    user: int = 1000,
 ) -> None:
     """Write a file in a container; the folders between it and `below`, which is there, are made."""
     folder, relative = below.rstrip("/"), path[len(below.rstrip("/")) + 1 :]
@@ -54,7 +62,7 @@ def write(
         parts = relative.split("/")
         for depth in range(1, len(parts)):
             between = tarfile.TarInfo("/".join(parts[:depth]))
-            between.type, between.mode, between.uid, between.gid = tarfile.DIRTYPE, 0o755, user, user
+            between.type, between.mode, between.uid, between.gid = tarfile.DIRTYPE, folders, user, user
             tar.addfile(between)
         entry = tarfile.TarInfo(relative)
         entry.size, entry.mode, entry.uid, entry.gid = len(content), mode, user, user

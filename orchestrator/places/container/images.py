@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.places.container import names
@@ -71,11 +72,16 @@ def listed(docker: Docker, app: str | None = None) -> list[AppImage]:
             tuple(tag for tag in row.get("RepoTags") or () if tag != NO_TAG),
             row.get("Labels") or {},
             int(row.get("Size") or 0),
-            str(row.get("Created") or ""),
+            _moment(row.get("Created")),
         )
         for row in rows
     ]
     return [image for image in found if app is None or image.app.casefold() == app.casefold()]
+
+
+def _moment(seconds: Any) -> str:
+    """Return when an image was made as `inspect` writes it: a list has seconds since 1970."""
+    return datetime.fromtimestamp(float(seconds or 0), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def saved(docker: Docker, app: str) -> list[Saved]:

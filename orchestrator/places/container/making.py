@@ -60,7 +60,7 @@ class Making:
         if chosen.mode != settings.VOLUME:
             final = finish(docker, built.image, names.current(home, app), built.labels)
         # only now: a command that was killed before would leave the old image for that of the changed launcher
-        facts = {"image": built.image, "launcher": built.reading.launcher_hash}
+        facts = {"mode": chosen.mode, "image": built.image, "launcher": built.reading.launcher_hash}
         settings.write(home, app, build.settings.changed(installed=facts))
         if chosen.mode == settings.VOLUME:
             return Made(final, built.result, built)

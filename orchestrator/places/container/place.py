@@ -105,7 +105,7 @@ class ContainerPlace:
         """Return the id of the image that an app runs from, None when it has to be built first."""
         chosen = settings.read(self.home, app)
         if chosen.mode == settings.VOLUME:
-            return chosen.installed.get("image") if chosen.installed else None
+            return chosen.installed.get("image") if chosen.installed.get("mode") == settings.VOLUME else None
         found = images.current(self.docker, self.home, app)
         return found.id if found is not None else None
 
@@ -251,7 +251,9 @@ class ContainerPlace:
         """Replace the app's ENVIRONMENT file."""
         container = self.helper(app)
         try:
-            files.write(self.docker, container, self._environment(app), text.encode(), below="/data", mode=0o600)
+            place = self._environment(app)
+            below = "/data" if place.startswith("/data/private/") else place.rpartition("/")[0]
+            files.write(self.docker, container, place, text.encode(), below=below, mode=0o600, folders=0o700)
         finally:
             self.drop(container)
 
