@@ -9,7 +9,21 @@ from pathlib import Path
 import docker
 import pytest
 
-from tests.containers.building import Place, World, fill, garden, move_on, place_in, tree, unlike, world_in
+from tests.containers.building import (
+    Place,
+    World,
+    await_page,
+    fill,
+    garden,
+    launcher,
+    move_on,
+    place_in,
+    running,
+    tree,
+    unlike,
+    world_in,
+)
+from tests.lock.world import head
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(400)]
 APP = "pinokio/api/garden"
@@ -65,13 +79,47 @@ def test_what_cannot_be_held_is_named_and_the_app_keeps_its_image(
     world.write("words.txt", "other words")
     world.forget("lib", "another history")
     refused = place.pinoctl("build", "garden", "--locked", lock, fails=True)
-    print(refused.err)
     assert "moved: download api/garden/words/words.txt: sha256 " in refused.err
     assert "moved: repository api/garden/lib: commit" in refused.err
     assert place.image("garden") == image
     move_on(world)
     (world.folder / "wheels" / "alpha-1.0-py3-none-any.whl").unlink()
     gone = place.pinoctl("build", "garden", "--locked", lock, fails=True)
-    print(gone.err)
-    assert "alpha==1.0" in gone.err
+    assert "moved: package alpha==1.0: cannot be had" in gone.err
     assert place.image("garden") == image
+
+
+def test_a_launcher_that_cannot_go_back_is_told_before_anything_is_built(place: Place, tmp_path: Path) -> None:
+    folder, lock = launcher(tmp_path / "rebuild-changed", []), tmp_path / "lock.json"
+    place.pinoctl("build", folder, "-q", "--lock", lock)
+    (folder / "server.py").write_text((folder / "server.py").read_text() + "# changed\n")
+    told = place.pinoctl("build", folder, "--locked", lock, "--json", fails=True)
+    assert len(told.json()["moved"]) == 1
+    assert told.json()["moved"][0].startswith("launcher tree: ")
+    assert "step 1" not in told.err
+
+
+def test_a_locked_build_takes_the_launcher_back_and_one_that_fails_leaves_it(
+    client: docker.DockerClient, world: World, place: Place, tmp_path: Path
+) -> None:
+    world.write("model.bin", "a model")
+    download = {"method": "fs.download", "params": {"uri": f"{world.url}/files/model.bin", "dir": "models"}}
+    launcher(tmp_path / "made", [download], said="the first")
+    texts = {file.name.replace(".", "__"): file.read_text() for file in (tmp_path / "made").iterdir()}
+    old = world.repository("rebuild-shop", **texts)
+    lock, url = tmp_path / "lock.json", f"{world.url}/git/rebuild-shop"
+    place.pinoctl("build", url, "-q", "--lock", lock)
+    new = world.commit("rebuild-shop", install__js=texts["install__js"].replace("the first", "the second"))
+    with place_in(tmp_path / "elsewhere", client) as other:
+        other.pinoctl("build", url, "-q")
+        clone, image = other.home.app("rebuild-shop"), other.image("rebuild-shop")
+        assert head(clone) == new
+        world.write("model.bin", "another model")
+        moved = other.pinoctl("build", "rebuild-shop", "--locked", lock, "-q", "--json", fails=True).json()["moved"]
+        assert [each.partition(":")[0] for each in moved] == ["download api/rebuild-shop/models/model.bin"]
+        assert (head(clone), other.image("rebuild-shop")) == (new, image)
+        world.write("model.bin", "a model")
+        other.pinoctl("build", "rebuild-shop", "--locked", lock, "-q")
+        assert head(clone) == old
+        with running(client, str(other.image("rebuild-shop")), PINOCTL_PUBLIC="1") as (_container, page):
+            await_page(page, holds="the first")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.errors import PinoctlError
-from orchestrator.places.container.endpoint import Look, containerd_store, look_round
+from orchestrator.places.container.endpoint import Endpoint, Look, containerd_store, look_round
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,12 +58,26 @@ def connect(environ: Mapping[str, str] | None = None, *, look: Look | None = Non
     if not found.usable:
         raise DockerError(f"Docker cannot be used: {found.problem}", hint=found.remedy)
     with told():
-        tls: Any = None
         if found.endpoint.source == "DOCKER_HOST":
             client = docker.from_env(timeout=wait, environment=dict(environ), use_ssh_client=True)
         else:
-            client = docker.DockerClient(base_url=found.endpoint.url, timeout=wait, tls=tls, use_ssh_client=True)
+            client = docker.DockerClient(
+                base_url=found.endpoint.url, timeout=wait, tls=_tls(found.endpoint, environ), use_ssh_client=True
+            )
         return Docker(client, found)
+
+
+def _tls(endpoint: Endpoint, environ: Mapping[str, str]) -> Any:
+    """Return the certificates that a context has for its daemon, False where it has none."""
+    from docker.tls import TLSConfig  # noqa: PLC0415  # see connect
+
+    name = endpoint.source.partition("`")[2].rstrip("`")
+    config = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME") or "/") / ".docker")
+    folder = config / "contexts" / "tls" / hashlib.sha256(name.encode()).hexdigest() / "docker"
+    if not name or not (folder / "ca.pem").exists():
+        return False
+    own = tuple(str(folder / f"{part}.pem") for part in ("cert", "key"))
+    return TLSConfig(client_cert=own if Path(own[0]).exists() else None, ca_cert=str(folder / "ca.pem"), verify=True)
 
 
 @contextlib.contextmanager
