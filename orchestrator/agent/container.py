@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 DATA: Final = Path("/data")
 RESERVED: Final = (42000, 42001, 42002, 42003)  # what is published before the app's own ports are known
+HIGHEST: Final = 1 << 16
 PORT: Final = 8080  # where an image that runs by itself answers
 GRACE: Final = 3.0  # seconds in which a command may say how the app is to be started, before it starts as it did last
 BUILD_IDLE: Final = 600.0
@@ -170,9 +171,16 @@ async def _serve(files: AgentFiles, environ: Mapping[str, str]) -> int:
 async def _come_back(agent: Agent) -> bool:
     """Start the app as it was started last, unless a command comes first and says otherwise."""
     await asyncio.sleep(GRACE)
-    if not agent.lifecycle.busy and not agent.server.channels and not agent.asked:
+    while agent.server.channels and not agent.asked:  # it may be about to ask
+        await asyncio.sleep(GRACE / 10)
+    if not agent.asked:
         await agent.start_again()
     return False
+
+
+def _port(text: str) -> int:
+    """Return the port that the user's PORT says, else the usual one."""
+    return int(text) if text.isdigit() and 0 < int(text) < HIGHEST else PORT
 
 
 async def _stand_alone(agent: Agent, inside: InContainer, environ: Mapping[str, str]) -> bool:
@@ -180,7 +188,7 @@ async def _stand_alone(agent: Agent, inside: InContainer, environ: Mapping[str, 
     from orchestrator.agent.front import Front, new_token  # noqa: PLC0415  # only where an image runs by itself
 
     token = None if environ.get("PINOCTL_PUBLIC") == "1" else environ.get("PINOCTL_TOKEN") or new_token()
-    port = int(environ.get("PORT") or PORT)
+    port = _port(environ.get("PORT") or "")
     if token is not None:
         agent.redactor.add([token])
     await Front.listen(

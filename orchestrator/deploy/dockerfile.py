@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -58,7 +59,7 @@ def export_folder(
         variables = pinning.environment(held, PINS, path=PATH, uv=base_image.uv_version())
     else:
         variables = {}
-    lines = "".join(f"export {name}='{value}'\n" for name, value in sorted(variables.items()))
+    lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(variables.items()))
     _write(into / "pins" / "env.sh", lines.encode(), 0o644)
     install = reading.plan.roles.get("install")
     steps = reading.texts.count(f"{app}/{install}") if install else 0

@@ -18,6 +18,7 @@ import docker
 import pytest
 from docker.errors import ImageNotFound
 
+from orchestrator.places.container.launcher import without_credentials
 from tests.containers.building import (
     Place,
     World,
@@ -294,3 +295,55 @@ def pair_of_ports() -> int:
             second.bind(("127.0.0.1", first + 1))
             return first
     raise AssertionError("no two free ports beside each other")
+
+
+def test_an_app_without_a_lock_is_exported_step_by_step_with_its_answers(
+    client: docker.DockerClient, place: Place, tmp_path: Path
+) -> None:
+    form = {"method": "input", "params": {"title": "Which", "form": [{"key": "color", "title": "A color"}]}}
+    keep = {"method": "fs.write", "params": {"path": "color.txt", "text": "painted {{input.color}}"}}
+    app = launcher(tmp_path / "rebuild-asks", [form, keep, shell("cat color.txt > copy.txt")], said="in color")
+    place.pinoctl("up", app, "-q", "--answer", "color=it's green")
+    place.pinoctl("down", "rebuild-asks", "-q")
+    folder, reference = tmp_path / "export", f"rebuild-export-{uuid.uuid4().hex[:8]}:1"
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "notes.txt").write_text("mine")
+    said = place.pinoctl("export", "dockerfile", "rebuild-asks", "--output", taken, fails=True)
+    assert "is there already, and is no export" in said.err
+    for _ in range(2):  # an older export is replaced
+        place.pinoctl("export", "dockerfile", "rebuild-asks", "--output", folder)
+    own = (folder / "Dockerfile").read_text().partition("ENV PINOCTL_APP=rebuild-asks")[2]
+    assert own.count("\nRUN ") == 4
+    assert (folder / "pins" / "env.sh").read_text() == ""
+    place.close()
+    try:
+        log = docker_build(folder, reference, tmp_path / "bare")
+        assert "install.js step 3 of 4" in log
+        files = tree(client, reference, "pinokio/api/rebuild-asks")
+        assert {"pinokio/api/rebuild-asks/copy.txt", "pinokio/api/rebuild-asks/said.txt"} <= files.keys()
+        with running(client, reference, PINOCTL_TOKEN=TOKEN) as (container, url):
+            await_page(url, token=TOKEN, holds="in color")
+            assert container.exec_run(["cat", "/pinokio/api/rebuild-asks/copy.txt"]).output == b"painted it's green"
+    finally:
+        forget(client, reference)
+
+
+@pytest.mark.parametrize(
+    ("noted", "kept"),
+    [
+        (b"\turl = https://me:pass@host/a.git\n", b"\turl = https://host/a.git\n"),
+        (b"\turl = HTTPS://token@host:8443/a\n", b"\turl = HTTPS://host:8443/a\n"),
+        (b"\turl = ssh://git@host/a.git\n", b"\turl = ssh://git@host/a.git\n"),
+        (b"\turl = git@host:a.git\n", b"\turl = git@host:a.git\n"),
+        (b"\temail = me@example.org\n", b"\temail = me@example.org\n"),
+        (b"\turl = https://host/a@b.git\n", b"\turl = https://host/a@b.git\n"),
+        (b"[http]\n\textraheader = AUTHORIZATION: basic eA==\n[core]\n", b"[http]\n[core]\n"),
+        (
+            b"1\t2 me <me@x.org> 1 +0\tclone: from https://u:p@h/a\n",
+            b"1\t2 me <me@x.org> 1 +0\tclone: from https://h/a\n",
+        ),
+    ],
+)
+def test_what_git_noted_goes_into_images_without_credentials(noted: bytes, kept: bytes) -> None:
+    assert without_credentials(noted) == kept

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.agent.client import AgentGoneError
 from orchestrator.engine.errors import PinoctlError
+from orchestrator.launcher import git
 from orchestrator.places.container import code, gpus, images, names, settings
 from orchestrator.places.container.build import TEXTS
 from orchestrator.places.container.containers import build_spec, home_in
@@ -75,6 +76,7 @@ class Updating:
         finally:
             remove(docker, container)
         if new:
+            self._pull_launcher()
             return self._switch(new, environment)
         if was_up:
             with self.place.spawn_held(app) as client:
@@ -90,6 +92,16 @@ class Updating:
                 f"`{self.app}` has no image from before an update", hint="only the image before the last update is kept"
             )
         return self._switch(found.id, environment)
+
+    def _pull_launcher(self) -> None:
+        """Bring this machine's copy of the launcher to where the update brought the one in the image, if it can be."""
+        folder = self.place.home.app(self.app)
+        if folder.is_symlink() or not git.is_repository(folder):
+            return
+        try:
+            git.run_git(git.in_folder(folder, "pull", "--ff-only", "--quiet"))
+        except git.GitError as error:
+            self.say(f"the launcher's copy in `{folder}` stays as it is: {error}")
 
     def _beside(self, name: str, image: str) -> str:
         docker, chosen = self.place.docker, settings.read(self.place.home, self.app)
