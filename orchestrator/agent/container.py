@@ -171,7 +171,7 @@ async def _serve(files: AgentFiles, environ: Mapping[str, str]) -> int:
 async def _come_back(agent: Agent) -> bool:
     """Start the app as it was started last, unless a command comes first and says otherwise."""
     await asyncio.sleep(GRACE)
-    while agent.server.channels and not agent.asked:  # it may be about to ask
+    while agent.server.channels and not agent.asked:  # noqa: ASYNC110  # once, at a start: somebody may be about to ask
         await asyncio.sleep(GRACE / 10)
     if not agent.asked:
         await agent.start_again()
