@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.engine.errors import BadInputError
 from orchestrator.lock import lock as document
-from orchestrator.lock.differences import Difference, differences, inventory_differences
+from orchestrator.lock.differences import Difference, differences, inventory_differences, wanting
 from orchestrator.lock.lock import Base, Launcher, Lock
 
 A, B = "a" * 40, "b" * 40
@@ -147,6 +147,8 @@ def test_the_same_lock_at_another_time_differs_in_nothing():
         (changed("scripts", to=["k1"]), ["number of steps: 2 -> 1"]),
         (changed("inventory", "repositories", 0, "commit", to=B),
          [f"repository api/x/app: commit: {A[:12]} -> {B[:12]}"]),
+        (changed("inventory", "repositories", 0, "branch", to="dev"), ["repository api/x/app: branch: main -> dev"]),
+        (changed("inventory", "repositories", 0, "branch", to=None), []),
         (changed("inventory", "repositories", to=[]), [f"repository api/x/app: removed, was commit {A[:12]}"]),
         (changed("inventory", "repositories", 0, "dirty", to=["b.py"]),
          ["repository api/x/app: a.py: changed -> as committed",
@@ -189,3 +191,20 @@ def test_added_packages_and_two_copies_of_one():
         Difference("package", 'package added in env "api/x/env"', None, "1"),
         Difference("package", 'package torch in env "api/x/env"', "2.7.0", "2.7.0, 2.6.0"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ("there is no version of torch==2.7.0 and you require torch==2.7.0, so", ["package torch==2.7.0"]),
+        ("No matching distribution found for torch==2.7.0 (from versions: 2.8)", ["package torch==2.7.0"]),
+        (
+            f"`/pinokio/api/x/app` cannot be put at commit {A}, which the lock names",
+            ["repository api/x/app: commit aaaaaaaaaaaa"],
+        ),
+        ("torch==2.7.0.post1 and ntorch==2.7.0 are others", []),
+        ("", []),
+    ],
+)
+def test_what_a_failed_step_asked_for_in_vain_is_named(said, named):
+    assert wanting(LOCK, said) == named
