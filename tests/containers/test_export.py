@@ -207,7 +207,7 @@ def test_secrets_are_in_no_image_label_log_lock_or_export(
     host = world.url.removeprefix("http://")
     steps = [
         {"method": "input", "params": {"title": "Who", "form": form}},
-        {"method": "fs.write", "params": {"path": "who.json", "text": "{{input.phrase}} {{input.color}}"}},
+        {"method": "fs.write", "params": {"path": "who.json", "text": "phrase {{input.phrase}}, {{input.color}}."}},
         shell(f"git clone http://shop:{{{{envs.SHOP_TOKEN}}}}@{host}/git/lib lib"),
         shell('echo "$SHOP_TOKEN $HF_TOKEN" | tee said-aloud; echo "$HF_TOKEN" > ~/token'),
         shell(f"echo {OPEN} | tee open.txt; cat who.json && cp who.json kept.txt && wc -c kept.txt"),
@@ -235,12 +235,17 @@ def test_secrets_are_in_no_image_label_log_lock_or_export(
     assert found_in(iter([lock.read_bytes(), (tmp_path / "compose.yaml").read_bytes()]), SECRETS) == set()
     container = client.containers.get(f"pinoctl-rebuild-shop-{place.key}")
     assert found_in(iter([container.logs()]), SECRETS) == set()
+    who_says = container.exec_run(["cat", "/pinokio/api/rebuild-shop/who.json"]).output
+    assert who_says == f"phrase {PHRASE}, green.".encode()  # the app has it
     logs, _about = container.get_archive("/data/logs")
     assert found_in(logs, [*SECRETS, OPEN]) == {OPEN}
     assert found_in(iter([json.dumps([each.attrs for each in place.images()]).encode()]), SECRETS) == set()
     # only the launcher's own clone on this machine knows where it came from, for its updates
     place.pinoctl("down", "rebuild-shop")
     assert found_below(place.folder, SECRETS) <= {"api/rebuild-shop/.git/config"}
+    who = tree(client, built.json()["id"], "pinokio/api/rebuild-shop")["pinokio/api/rebuild-shop/who.json"]
+    assert who.startswith("2 ")  # a link
+    assert who.endswith(" /data/private/rebuild-shop/pinokio/api/rebuild-shop/who.json")
     references = [tag for image in place.images() for tag in image.tags]
     assert len(references) > 1
     saved = client.api._stream_raw_result(  # `get_image` takes one name only
