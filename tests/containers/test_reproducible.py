@@ -19,6 +19,7 @@ from tests.containers.building import (
     move_on,
     place_in,
     running,
+    shell,
     tree,
     unlike,
     world_in,
@@ -123,3 +124,22 @@ def test_a_locked_build_takes_the_launcher_back_and_one_that_fails_leaves_it(
         assert head(clone) == old
         with running(client, str(other.image("rebuild-shop")), PINOCTL_PUBLIC="1") as (_container, page):
             await_page(page, holds="the first")
+
+
+def test_the_users_own_index_is_brought_along(world: World, place: Place, tmp_path: Path) -> None:
+    world.wheel("alpha", "1.0")
+    said = '-c "import alpha; print(alpha.version)"'
+    steps = [
+        shell("uv pip install alpha", venv="env"),
+        shell(f"python -m venv other && other/bin/pip install alpha && other/bin/python {said} > other.txt"),
+    ]
+    folder = launcher(tmp_path / "rebuild-index", steps)
+    host = world.url.removeprefix("http://").partition(":")[0]
+    place.pinoctl(
+        "build", folder, "-q", "--lock", tmp_path / "lock.json",
+        UV_INDEX_URL=world.index, PIP_INDEX_URL=world.index, PIP_TRUSTED_HOST=host,
+    )  # fmt: skip
+    held = json.loads((tmp_path / "lock.json").read_text())["inventory"]["environments"]
+    found = {each["path"]: [package["name"] for package in each["packages"]] for each in held}
+    assert "alpha" in found["api/rebuild-index/env"]
+    assert "alpha" in found["api/rebuild-index/other"]
