@@ -13,6 +13,7 @@ from orchestrator.engine.errors import BadInputError, PinoctlError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from orchestrator.engine.home import Home
     from orchestrator.places.container.docker import Docker
     from orchestrator.places.container.images import AppImage
 
@@ -84,7 +85,9 @@ def list_(*, app: str | None, everything: bool, as_json: bool) -> int:
 
 @image.command("rm")
 @click.argument("references", nargs=-1, metavar="[IMAGE]...")
-@click.option("--unused", is_flag=True, help="Every checkpoint, and every image that no app runs from.")
+@click.option(
+    "--unused", is_flag=True, help="Every checkpoint of this home, and every image that no app of it runs from."
+)
 @yes_option
 @home_option
 def rm(*, references: tuple[str, ...], unused: bool, yes: bool, home: Path | None) -> int:
@@ -99,11 +102,10 @@ def rm(*, references: tuple[str, ...], unused: bool, yes: bool, home: Path | Non
     if bool(references) == unused:
         raise BadInputError("`image rm` needs images or `--unused`", hint="`pinoctl image list --all` lists them")
     docker = connect()
-    names_ = list(references) if references else _unused(docker)
+    names_ = list(references) if references else _unused(docker, home_of(home))
     missing = [name for name in references if images.by_reference(docker, name) is None]
     if missing:
         raise BadInputError(f"there is no image `{missing[0]}`", hint="`pinoctl image list --all` lists them")
-    home_of(home)
     if not names_:
         output.say("no image is unused")
         return 0
@@ -115,10 +117,12 @@ def rm(*, references: tuple[str, ...], unused: bool, yes: bool, home: Path | Non
     return 0
 
 
-def _unused(docker: Docker) -> list[str]:
+def _unused(docker: Docker, home: Home) -> list[str]:
+    """Return the names of a home's checkpoints, and of its images from before and for an update."""
     from orchestrator.places.container import images, names  # noqa: PLC0415  # see above
 
-    found: list[AppImage] = images.listed(docker)
+    ours = names.home_key(home)
+    found: list[AppImage] = [each for each in images.listed(docker) if each.labels.get(names.HOME) == ours]
     return [
         tag
         for each in found

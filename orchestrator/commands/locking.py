@@ -214,7 +214,7 @@ def _explain(home: Home, app: str, place: ContainerPlace, progress: Progress, re
 
     session = Session(home, app, quiet=True, place=place)
     session.progress = progress
-    explain(session, dict(result.get("failed") or {}), str(result.get("log")))
+    explain(session, dict(result.get("failed") or {}), str(result.get("log")), retry="build")
 
 
 def _check_out(home: Home, app: str, held: locks.Lock, commit: str | None) -> None:

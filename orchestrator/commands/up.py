@@ -369,8 +369,8 @@ def explain(session: Session, failed: dict[str, Any], log: str, *, retry: str = 
     output.report(f"{place}failed: {reason}" if place else reason)
     output.hint(advice(failed.get("hint"), app))
     everything = f"`pinoctl logs {app}` shows everything (`{log}`)"
-    if retry == "update":
-        output.hint(f"`pinoctl update {app}` tries again, {everything}")
+    if retry != "up":
+        output.hint(f"`pinoctl {retry} {app}` tries again, {everything}")
         return
     again = f"`pinoctl up {app}` tries again" + (f" from step {step}" if step and script.startswith("install") else "")
     output.hint(f"{again}, `pinoctl up {app} --fresh` installs anew, {everything}")

@@ -31,13 +31,20 @@ def daemon() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def base_image(daemon: Any) -> str:
-    """Have pinoctl's base image, made on a bare Debian where it is not there yet; return the name to begin with."""
+def base_tag(daemon: Any) -> str:
+    """Have pinoctl's base image, made on a bare Debian where it is not there yet, and return its name."""
     with Path(tempfile.gettempdir(), "pinoctl-tests-base.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one worker makes it
         subprocess.run([ROOT / "images" / "rootfs.sh", ROOTFS], check=True, timeout=600)
         command = [sys.executable, "-m", "cli", "image", "build", "--base", ROOTFS]
-        subprocess.run(command, cwd=ROOT, env={**os.environ, "PINOCTL_BASE_IMAGE": ROOTFS}, check=True, timeout=900)
+        environ = {**os.environ, "PINOCTL_BASE_IMAGE": ROOTFS}
+        said = subprocess.check_output(command, cwd=ROOT, env=environ, timeout=900, text=True)
+    return said.split()[-1]
+
+
+@pytest.fixture(scope="session")
+def base_image(base_tag: str) -> str:
+    """Return the name of the image that the base image begins with."""
     return ROOTFS
 
 

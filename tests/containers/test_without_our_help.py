@@ -154,25 +154,13 @@ def test_build_container_is_taken_away(lab: Lab, how: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def own(daemon: Any, base_image: str) -> Iterator[OwnDaemon]:
+def own(daemon: Any, base_image: str, base_tag: str) -> Iterator[OwnDaemon]:
     """Run a daemon with the base image in it."""
     folder = Path(tempfile.mkdtemp(prefix="pinod-", dir="/tmp"))  # a socket's path may not be long
     made = OwnDaemon(folder)
     try:
         made.start()
-        bases = [image for image in daemon.images.list(name=names.BASE_REPOSITORY) if image.tags]
-        newest = max(bases, key=lambda image: str(image.attrs["Created"]))
-        client = made.client()
-        with (folder / "images.tar").open("w+b") as file:
-            for name in (base_image, newest.tags[0]):
-                file.seek(0)
-                file.truncate()
-                for chunk in daemon.api.get_image(name):
-                    file.write(chunk)
-                file.seek(0)
-                client.images.load(file)
-        client.close()
-        (folder / "images.tar").unlink()
+        made.load(daemon, [base_image, base_tag])
         yield made
     finally:
         made.close()
