@@ -225,4 +225,5 @@ def test_disk_of_the_daemon_is_full(own: OwnDaemon, own_lab: Lab) -> None:
         assert lab.ps()["phase"] in {"failed", "not installed", "installing", "stopped"}
     assert shutil.disk_usage(own.data).free > 1 << 30
     converges(lab, kept=False)
-    assert lab.inside("cat ran.txt").split() == STEPS
+    done_steps = lab.inside("cat ran.txt").split()
+    assert list(dict.fromkeys(done_steps)) == STEPS  # nothing could be noted of the step that met the full disk
