@@ -62,6 +62,10 @@ class OwnDaemon:
         """End it as a crash does."""
         self._end(signal.SIGKILL)
 
+    def stop(self) -> None:
+        """End it as its service does."""
+        self._end(signal.SIGTERM)
+
     def _end(self, how: signal.Signals) -> None:
         if self._proc is not None:
             self._proc.send_signal(how)
@@ -108,7 +112,7 @@ class OwnDaemon:
             for container in client.containers.list(all=True):
                 container.remove(force=True, v=True)
             client.close()
-        self._end(signal.SIGTERM)
+        self.stop()
         self._log.close()
         self._end_shims()
         for line in Path("/proc/mounts").read_text().splitlines()[::-1]:
