@@ -37,7 +37,7 @@ class OwnDaemon:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        command = [
+        command: list[str | Path] = [
             "dockerd", "--data-root", self.data, "--exec-root", self.folder / "exec", "--pidfile", self.folder / "pid",
             "--host", self.host, "--bridge", self.bridge, "--iptables=false", "--ip6tables=false", "--ip-masq=false",
         ]  # fmt: skip
