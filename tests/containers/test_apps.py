@@ -174,8 +174,13 @@ def test_a_new_pinoctl_installs_nothing_again(lab, tmp_path):
     (newer / "orchestrator" / "agent" / "novelty.py").write_text('"""Something that older versions had not."""\n')
     done = subprocess.run(
         [sys.executable, "-m", "cli", *lab.up_words()],
-        env={**lab._environ, "PYTHONPATH": str(newer)}, cwd=newer, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        env={**lab._environ, "PYTHONPATH": str(newer)},
+        cwd=newer,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert lab.ran == ["one", "two", "three"]
     assert lab.container().exec_run(["ls", "/opt/pinoctl/code/orchestrator/agent/novelty.py"])[0] == 0
