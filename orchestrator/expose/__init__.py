@@ -1,0 +1,1 @@
+"""Reaching apps from outside: the gate, the tunnels, the guard."""

@@ -1,0 +1,1 @@
+"""The gate: an authenticating reverse proxy, and whom it lets in."""
