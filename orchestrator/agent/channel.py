@@ -21,9 +21,17 @@ class Channel:
 
     Requests run side by side, each in a task. Stream messages beyond STREAM_LIMIT unread bytes are dropped and counted;
     the client then gets `{"dropped": n}`. Replies are never dropped; a client that reads none of them is cut off.
+    `silent` is called when no more requests can come, though earlier ones may still be at work.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handler: Handler) -> None:
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        handler: Handler,
+        silent: Callable[[Channel], None] = lambda _channel: None,
+    ) -> None:
+        self._silent = silent
         self._reader = reader
         self._writer = writer
         self._handler = handler
@@ -74,7 +82,8 @@ class Channel:
         writing = asyncio.create_task(self._write())
         try:
             await self._read()
-            self.follows = self.answers = False
+            self.follows = self.answers = self.saves = False
+            self._silent(self)  # whatever else it asked for may take hours, and nobody must wait for it meanwhile
             if self._tasks:  # half-closed: what was asked is still answered
                 await asyncio.wait(
                     {writing, asyncio.ensure_future(self._all_requests())}, return_when=asyncio.FIRST_COMPLETED

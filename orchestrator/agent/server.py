@@ -30,7 +30,7 @@ class Server:
         self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=MAX_LINE, **keep)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        channel = Channel(reader, writer, self._handler)
+        channel = Channel(reader, writer, self._handler, self._gone)
         self.channels.add(channel)
         task = asyncio.current_task()
         if task is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
+from urllib.parse import unquote
 
 from orchestrator.engine.redaction import is_secret
 
@@ -40,8 +41,9 @@ class Redactor:
             self._pattern = re.compile("|".join(re.escape(value) for value in longest_first))
 
     def add_named(self, variables: Mapping[str, Any]) -> None:
-        """Learn the values of those variables whose names say that they are secret."""
+        """Learn the values of those variables whose names say that they are secret, and the passwords in URLs."""
         self.add(str(value) for name, value in variables.items() if is_secret(name) and _looks_secret(value))
+        self.add(password for value in variables.values() for password in _passwords(str(value)))
 
     def text(self, text: str) -> str:
         """Return text with every known secret blanked."""
@@ -91,6 +93,15 @@ class Redactor:
                     best = size
                     break
         return best
+
+
+_URL_PASSWORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@:]*:([^\s/@]+)@")
+
+
+def _passwords(text: str) -> list[str]:
+    """Return the passwords in URLs, as they are written there and as they are meant."""
+    found = _URL_PASSWORD.findall(text) if "@" in text else []
+    return [form for password in found for form in (password, unquote(password))]
 
 
 def _looks_secret(value: Any) -> bool:

@@ -21,6 +21,8 @@ from orchestrator.agent.journal import Journal, read_journal
 from orchestrator.agent.probe import Answer
 from orchestrator.agent.proc import boot_id, process
 from orchestrator.agent.protocol import AgentError, ProtocolError, choose_version
+from orchestrator.agent.server import Server
+from orchestrator.agent.sockets import listen
 from tests.agent.fakes import FakeApp, FakeEngine, FakeResult
 
 URL = "http://127.0.0.1:7860/"
@@ -433,3 +435,29 @@ async def test_output_from_threads_arrives_in_order(running):
 
 def test_a_dropped_note_is_a_message():
     assert Dropped(3).messages == 3
+
+
+async def test_a_client_that_is_gone_saves_no_more_though_what_it_asked_for_goes_on(tmp_path):
+    gone, left, at_work, go = [], asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def handler(channel, _request):
+        channel.saves = channel.follows = True
+        at_work.set()
+        await go.wait()
+        return {}
+
+    def leave(channel):
+        gone.append((channel.saves, channel.streaming))
+        left.set()
+
+    server = Server(handler, gone=leave)
+    await server.start(listen(tmp_path / "socket"))
+    _, writer = await asyncio.open_unix_connection(str(tmp_path / "socket"))
+    writer.write(b'{"id": 1, "op": "install"}\n')
+    await at_work.wait()
+    writer.close()
+    await left.wait()
+    assert gone == [(False, False)]
+    assert not go.is_set(), "it is told while the request is still at work"
+    go.set()
+    await server.close()

@@ -172,3 +172,11 @@ def test_a_journal_is_flushed_per_event(tmp_path):
     journal.write("agent.start", {"pid": os.getpid()})
     assert next(read_journal(journal.path))["pid"] == os.getpid()
     journal.close()
+
+
+def test_passwords_in_urls_are_secret_whatever_their_variable_is_called():
+    redactor = Redactor()
+    redactor.add_named(
+        {"PIP_INDEX_URL": "https://me:p%40ss%20word@index.example/simple", "HOMEPAGE": "https://a.example/x:y@z"}
+    )
+    assert redactor.text("p%40ss%20word p@ss word x:y@z me") == f"{MASK} {MASK} x:y@z me"

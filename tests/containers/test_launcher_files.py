@@ -189,3 +189,21 @@ def test_what_only_tells_of_the_launcher(folder):
     assert about_itself(files_of(folder)) == {
         "README.md", "icon.PNG", "pinokio.js", "pinokio/pinokio.json", "sub/LICENSE", "sub/b.MD"
     }  # fmt: skip
+
+
+def test_the_files_of_submodules_come_along(repository, tmp_path):
+    part = tmp_path / "part"
+    part.mkdir()
+    put(part, code_py="1", _gitignore="/made\n")
+    git(part, "init", "-q", "-b", "main")
+    git(part, "add", ".")
+    git(part, "commit", "-q", "-m", "part")
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(part), "parts/one")
+    put(repository / "parts/one", made="ignored")
+    put(repository, cloned__x_py="installed by a script")
+    git(repository / "cloned", "init", "-q")
+
+    paths = {file.path for file in files_of(repository)}
+
+    assert {"parts/one/code.py", "parts/one/.git", ".gitmodules"} <= paths
+    assert not paths & {"parts/one/made", "cloned/x.py", "parts/one"}

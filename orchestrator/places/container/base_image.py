@@ -88,7 +88,7 @@ def choose(
     ]
     fitting = [
         cuda for cuda in runs if not torch_cuda or torch_cuda == "cpu" or numbers(cuda) <= numbers(torch_cuda)
-    ] or runs
+    ] or sorted(runs, key=numbers)[:1]  # a PyTorch older than every image is best off with the oldest
     if not fitting:
         if not given:
             raise DockerError(

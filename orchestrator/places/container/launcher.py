@@ -52,7 +52,7 @@ def files_of(folder: Path) -> list[LauncherFile]:
     made there.
     """
     root = folder.resolve()
-    paths = sorted(_tracked(root) or _walk(root, ""))
+    paths = sorted(_tracked(root, "") or _walk(root, ""))
     found = []
     for path in paths:
         if NOT_PACKED.intersection(path.split("/")):
@@ -69,13 +69,21 @@ def files_of(folder: Path) -> list[LauncherFile]:
     return found
 
 
-def _tracked(root: Path) -> list[str]:
-    command = in_folder(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+def _tracked(root: Path, below: str) -> list[str]:
+    """List what git tracks or would track in a repository and its submodules."""
+    command = in_folder(root / below, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     try:
         done = subprocess.run(command, capture_output=True, env=git_environment(os.environ), timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
+    found = []
+    for name in (below + os.fsdecode(name) for name in done.stdout.split(b"\0") if name):
+        note = root / name / ".git"  # git lists a submodule as one entry, which is a folder here
+        if not name.endswith("/") and note.is_file():
+            found += [f"{name}/.git", *_tracked(root, f"{name}/")]
+        else:
+            found.append(name)
+    return found
 
 
 def _walk(folder: Path, below: str) -> Iterator[str]:

@@ -67,6 +67,8 @@ class Updating:
         was_up = volume and self.place.stop(app)
         name = names.container(home, app, "build")
         remove(docker, name)
+        with contextlib.suppress(DockerError):
+            images.untag(docker, names.candidate(home, app))  # of an update that was killed
         container = self._beside(name, image)
         try:
             result = self._talk(
