@@ -1,0 +1,85 @@
+"""The audit log: who entered, who was refused, which links and passwords were made; never anything secret."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+LARGEST: Final = 10 << 20  # bytes, then a new file is begun
+KEPT: Final = 3  # files: the one written to and two older ones
+_LONGEST: Final = 200  # characters of any one value
+
+
+class Audit:
+    """Appends events as JSON lines to a file (mode 600); several processes may, and a full disk stops nobody."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time, *, largest: int = LARGEST) -> None:
+        self._path = path
+        self._clock = clock
+        self._largest = largest
+
+    def note(self, event: str, *, app: str = "", peer: str = "", way: str = "", who: str = "") -> None:
+        """Write that something happened; `who` is a user's name or a share's id, never a token."""
+        entry = {"time": round(self._clock(), 3), "event": event, "app": app, "peer": peer, "way": way, "who": who}
+        line = json.dumps({key: _short(value) for key, value in entry.items() if value != ""}) + "\n"
+        with contextlib.suppress(OSError), self._locked():
+            self._rotate()
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(descriptor, line.encode())
+            finally:
+                os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        descriptor = os.open(
+            self._path.with_name(f"{self._path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        try:
+            with contextlib.suppress(OSError):  # some network file systems have no locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _rotate(self) -> None:
+        try:
+            if self._path.stat().st_size < self._largest:
+                return
+        except FileNotFoundError:
+            return
+        files = _files(self._path)
+        for older, newer in zip(reversed(files), reversed(files[:-1]), strict=False):
+            with contextlib.suppress(FileNotFoundError):
+                newer.replace(older)
+
+
+def read(path: Path, limit: int = 100) -> list[dict[str, Any]]:
+    """Return the last `limit` events, oldest first; lines that are no events are left out."""
+    found: deque[dict[str, Any]] = deque(maxlen=max(limit, 0))
+    for file in reversed(_files(path)):
+        with contextlib.suppress(FileNotFoundError), file.open("rb") as lines:
+            for line in lines:
+                with contextlib.suppress(ValueError):
+                    event = json.loads(line)
+                    if isinstance(event, dict):
+                        found.append(event)
+    return list(found)
+
+
+def _files(path: Path) -> list[Path]:
+    """List the files of a log, newest first."""
+    return [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, KEPT))]
+
+
+def _short(value: object) -> object:
+    return value[:_LONGEST] if isinstance(value, str) else value
