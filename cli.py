@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "rm": ("orchestrator.commands.rm", "rm", "Remove an app"),
     "shell": ("orchestrator.commands.shell", "shell", "Open a shell inside an app's environment"),
     "doctor": ("orchestrator.commands.doctor", "doctor", "Check what this machine has for running apps"),
+    "host": ("orchestrator.commands.host", "host", "Show which cloud or machine this is, and what follows from it"),
     "env": ("orchestrator.commands.env", "env", "Show or set an app's variables"),
     "script": ("orchestrator.commands.script", "script", "Run a single script, for programs and tests"),
 }

@@ -3,48 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from orchestrator.engine.errors import BadInputError
+from orchestrator.hosts.detection import find_platform
+from orchestrator.hosts.signs import Signs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-
-# prefixes of variables → folder; Kaggle's images are built on Colab's, so it comes first
-_PLATFORMS: Final = (
-    (("KAGGLE_KERNEL_RUN_TYPE", "KAGGLE_URL_BASE"), "/kaggle/working"),
-    (("COLAB_RELEASE_TAG", "COLAB_BACKEND_VERSION", "COLAB_JUPYTER_IP"), "/content"),
-    (("RUNPOD_POD_ID",), "/workspace"),
-    (("VAST_",), "/workspace"),
-    (("LIGHTNING_CLOUD_SPACE_ID", "LIGHTNING_CLOUDSPACE_HOST"), "/teamspace/studios/this_studio"),
-    (("PAPERSPACE_",), "/storage"),
-)
+    from orchestrator.hosts.platform import Platform
 
 
-def default_home(environ: Mapping[str, str], exists: Callable[[str], bool]) -> Path:
+def default_home(
+    environ: Mapping[str, str], exists: Callable[[str], bool], read: Callable[[str], str | None] = lambda _: None
+) -> Path:
     """Return the folder of the home: PINOCTL_HOME, else this machine's persistent folder, else `~/pinokio`.
 
-    `exists` tells whether a path does; a platform counts only if its folder is there, so that a wrong guess does no
-    harm.
+    `exists` tells whether a path does; a platform counts only by its variables and if its folder is there, so that a
+    wrong guess does no harm. `read` returns a file's text; without it only the process's own variables count.
     Raises BadInputError when not even the user's own folder is known.
     """
     given = environ.get("PINOCTL_HOME", "").strip()
     if given:
         return _expanded(given, environ)
-    for folder in _persistent(environ):
+    signs = Signs(environ, lambda _: False, read)  # two folders that merely exist must not move a home
+    for folder in persistent_folders(find_platform(signs), signs):
         if exists(folder):
             return Path(folder, "pinokio")
     return _user_folder(environ) / "pinokio"
 
 
-def _persistent(environ: Mapping[str, str]) -> list[str]:
-    """List the persistent folders of the first platform whose variables are set."""
-    for prefixes, folder in _PLATFORMS:
-        if any(value and name.startswith(prefixes) for name, value in environ.items()):
-            own = environ.get("WORKSPACE", "") if prefixes == ("VAST_",) else ""
-            return [own, folder] if own.startswith("/") else [folder]
-    return []
+def persistent_folders(platform: Platform, signs: Signs) -> list[str]:
+    """List the folders of a platform that a home may lie in, the best first; empty means the user's own folder."""
+    own = signs.get("WORKSPACE") if platform.name == "vast" else ""
+    return [*([own] if own.startswith("/") else []), *platform.facts.bases]
 
 
 def _expanded(path: str, environ: Mapping[str, str]) -> Path:

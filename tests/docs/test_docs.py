@@ -14,7 +14,8 @@ import cli
 from orchestrator.engine import methods
 from orchestrator.engine.call import IGNORED
 from orchestrator.engine.errors import BadInputError, PinoctlError
-from orchestrator.hosts.homes import _PLATFORMS
+from orchestrator.hosts.detection import CLUES, Variables
+from orchestrator.hosts.facts import PLATFORMS
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = sorted(
@@ -125,7 +126,8 @@ def test_the_state_words_are_documented():
 
 def variables() -> set[str]:
     """Return the variables that the code reads: PINOCTL_* anywhere, others where an environment is asked for them."""
-    found = {name for names, _ in _PLATFORMS for name in names}
+    homes = [CLUES[name] for name, facts in PLATFORMS.items() if facts.bases]
+    found = {name for clues in homes for each in clues if isinstance(each, Variables) and each.strong for name in each.names}
     asked = re.compile(r"""(?:environ|base_env|process\.env|self\.process)(?:\.get\(|\[|\.)\s*["']?([A-Z][A-Z0-9_]+)""")
     for path in [ROOT / "cli.py", *(ROOT / "orchestrator").rglob("*.py"), *(ROOT / "orchestrator").rglob("*.js")]:
         source = path.read_text("utf-8")
