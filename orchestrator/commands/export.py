@@ -129,8 +129,7 @@ def _compose_app(place: ContainerPlace, home: Home, name: str, port: int, other:
 @home_option
 def dockerfile(*, app: str, folder: Path | None, lock_file: Path | None, base: str | None, home: Path | None) -> int:
     """Write a folder that `docker build` makes an app's image from, without pinoctl: the same steps, one by one."""
-    from orchestrator.agent.files import AgentFiles  # noqa: PLC0415  # `--help` does without
-    from orchestrator.commands.apps import usable_app  # noqa: PLC0415
+    from orchestrator.commands.apps import usable_app  # noqa: PLC0415  # `--help` does without
     from orchestrator.deploy.dockerfile import export_folder  # noqa: PLC0415
     from orchestrator.engine.hardware import detect  # noqa: PLC0415
     from orchestrator.lock import lock as locks  # noqa: PLC0415
@@ -138,7 +137,7 @@ def dockerfile(*, app: str, folder: Path | None, lock_file: Path | None, base: s
 
     where = home_of(home)
     name = usable_app(where, app)
-    usual = AgentFiles(where, name).folder / locks.FILE_NAME
+    usual = settings.folder_of(where, name) / locks.FILE_NAME
     held = locks.read(lock_file) if lock_file is not None else locks.read(usual) if usual.exists() else None
     into = folder or Path(f"{name}-image")
     chosen = settings.read(where, name)

@@ -10,7 +10,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.agent.files import AgentFiles
 from orchestrator.commands import output
 from orchestrator.commands.building import brought, build_image, plain_answers
 from orchestrator.commands.progress import Progress
@@ -156,7 +155,7 @@ def build_locked(
                 _refuse([f"{each}: cannot be had" for each in wanting(held, said)], progress)
             return Done(place, app, failed=made.result)
         undo.pop_all()
-    file = lock_file or AgentFiles(home, app).folder / locks.FILE_NAME
+    file = lock_file or settings.folder_of(home, app) / locks.FILE_NAME
     locks.write(file, found["lock"])
     return Done(
         place, app, names.current(home, app), made.image, str(file),

@@ -115,6 +115,34 @@ def check_script(file: Path) -> None:
         raise BadInputError(f"`{file}` {what}", hint="give the path of a `.js` or `.json` script")
 
 
+def expose_options(function: Function) -> Function:
+    """Add what says how an app is reached from beyond this machine, and when it is stopped for being idle."""
+    for option in reversed(_EXPOSE_OPTIONS):
+        function = option(function)
+    return function
+
+
+_EXPOSE_OPTIONS: tuple[Callable[..., Any], ...] = (
+    click.option(
+        "--tunnel",
+        metavar="NAME",
+        help="How the app is reached from outside: `auto`, or a provider  [default: `auto` on rented machines]",
+    ),
+    click.option("--no-tunnel", is_flag=True, help="Let nothing lead to it from outside."),
+    click.option("--public/--closed", default=None, help="Let in everyone who finds its address, without a token."),
+    click.option("--framed/--not-framed", default=None, help="Let pages of other sites show it in a frame."),
+    click.option("--stop-after-idle", metavar="SPAN", help="Stop when unused for so long, like `30m`; `none`: never."),
+    click.option(
+        "--max-hours", type=click.FloatRange(min=0), metavar="HOURS", help="Stop after so many hours; 0: never."
+    ),
+    click.option(
+        "--stop-what",
+        type=click.Choice(["app", "machine"]),
+        help="What those two stop; the machine where its provider lets us  [default: app]",
+    ),
+)
+
+
 def parse_args(text: str | None) -> Any:
     """Read `--args`: a JSON object (or null), UNDEFINED when the option was not given."""
     from orchestrator.engine.values import UNDEFINED  # noqa: PLC0415  # not needed for `--help`

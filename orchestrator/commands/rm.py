@@ -66,11 +66,13 @@ def _forget(home: Home, name: str) -> None:
     """Remove what pinoctl itself kept of the app: logs, sockets, snapshots of updates, its place in the index."""
     from orchestrator.agent.files import AgentFiles  # noqa: PLC0415  # see above
     from orchestrator.engine.errors import PinoctlError  # noqa: PLC0415
+    from orchestrator.places.container import settings  # noqa: PLC0415
     from orchestrator.snapshots.trees import remove_tree  # noqa: PLC0415
     from orchestrator.state.library import Library  # noqa: PLC0415
 
     files = AgentFiles(home, name)
     remove_tree(files.folder)
+    settings.discard(home, name)
     for path in (files.socket, files.lock):
         path.unlink(missing_ok=True)
     with (

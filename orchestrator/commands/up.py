@@ -14,6 +14,7 @@ from orchestrator.commands import output
 from orchestrator.commands.options import (
     answer_options,
     container_options,
+    expose_options,
     given_answers,
     home_of,
     home_option,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orchestrator.agent.client import Client, Listener
+    from orchestrator.commands.exposing import Exposing
     from orchestrator.commands.session import Session
     from orchestrator.engine.home import Home
     from orchestrator.launcher.fetch import Fetched
@@ -38,7 +40,7 @@ LINES = 5
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Hold how an app is to be brought up, checked."""
+    """Hold how an app is to be brought up, checked; `exposure` is what was said of URLs beyond this machine."""
 
     args: dict[str, Any] | None = None
     answers: Any = None
@@ -47,6 +49,7 @@ class Wish:
     from_step: int | None = None
     fresh: bool = False
     timeout: float | None = None
+    exposure: dict[str, Any] | None = None
 
 
 @click.command()
@@ -76,6 +79,7 @@ class Wish:
     "--keep-failed", is_flag=True, help="Leave the container of a failed installation running, to look at it."
 )
 @container_options
+@expose_options
 @answer_options
 @home_option
 @json_option
@@ -96,19 +100,25 @@ def up(
     quiet: bool,
     keep_failed: bool,
     place: str | None,
-    **limits: Any,
+    **others: Any,
 ) -> int:
     """Install an app if needed, start it and print its URL.
 
     APP is a name, a git URL (`https://github.com/owner/name`, with `@ref` for a branch, tag or commit) or a folder. The
     app goes on running; an app that is ready is left as it is. The URL is the last line on stdout, all else is on
-    stderr. Ctrl-C while it installs stops the installation; the next `up` goes on from the last finished step.
+    stderr. Ctrl-C while it installs stops the installation; the next `up` goes on from the last finished step. On a
+    rented machine, or with `--tunnel`, the URL works from anywhere, for those who have it whole.
     """
+    from orchestrator.commands.exposing import asked  # noqa: PLC0415  # `--help` does without
+
     if fresh and from_step is not None:
         raise BadInputError("`--fresh` and `--from-step` exclude each other", hint="give the one that you mean")
     given = parse_args(arguments)
     document, pairs = given_answers(answers, answer)
-    wish = Wish(given if isinstance(given, dict) else None, document, pairs, script, from_step, fresh, timeout)
+    exposure, limits = asked(others)
+    wish = Wish(
+        given if isinstance(given, dict) else None, document, pairs, script, from_step, fresh, timeout, exposure
+    )
     where = home_of(home)
     fetched = fetched_app(where, app, name, quiet=quiet)
     choice = placed(where, fetched.name, place, limits, quiet=quiet)
@@ -253,6 +263,7 @@ def bring_up(
     from orchestrator.commands.session import Session  # noqa: PLC0415  # see above
 
     with Session(home, name, quiet=quiet) as session:
+        exposing = begin_exposing(home, name, wish.exposure)
         joined = session.busy()
         if joined:
             session.progress.line(f"another command is bringing `{name}` up already; this one waits for it")
@@ -277,7 +288,14 @@ def bring_up(
             return interrupted(home, name, joined=joined)
         if as_json or result.get("failed"):
             session.at.mirror_logs(name)
-        return finish(session, result, as_json=as_json)
+        return finish(session, result, as_json=as_json, exposing=exposing)
+
+
+def begin_exposing(home: Home, name: str, given: Mapping[str, Any] | None) -> Exposing | None:
+    """Have the gate expose an app if it is to be; the way in from outside is made while the app starts."""
+    from orchestrator.commands.exposing import begin, to_be_exposed  # noqa: PLC0415  # see above
+
+    return begin(home, name, given or {}) if to_be_exposed(home, name, given or {}) else None
 
 
 def start_script(session: Session, wish: Wish) -> tuple[str | None, dict[str, Any] | None]:
@@ -328,8 +346,14 @@ def interrupted(home: Home, name: str, *, joined: bool) -> int:
     return 130
 
 
-def finish(session: Session, result: dict[str, Any], *, as_json: bool, retry: str = "up") -> int:
-    """Print how it ended: the URL last on stdout, or what failed and what to do about it on stderr."""
+def finish(
+    session: Session, result: dict[str, Any], *, as_json: bool, retry: str = "up", exposing: Exposing | None = None
+) -> int:
+    """Print how it ended: the URL last on stdout, or what failed and what to do about it on stderr.
+
+    Of an app that is exposed it is the URL that works from outside.
+    """
+    from orchestrator.commands.exposing import NOWHERE  # noqa: PLC0415  # see above
     from orchestrator.state.app_state import render  # noqa: PLC0415  # see above
 
     failed, children = result.get("failed"), result.get("failed_children") or []
@@ -340,14 +364,17 @@ def finish(session: Session, result: dict[str, Any], *, as_json: bool, retry: st
         )
     if failed:
         explain(session, failed, str(result.get("log")), retry=retry)
+    link = NOWHERE
+    if exposing is not None:
+        link = exposing.give_up() if failed else exposing.settle(session.progress)
     url = None if failed else result.get("url")
     if as_json:
         output.as_json({
             "app": session.app, "state": result.get("state") or render(session.state()), "url": url,
             "place": result.get("place", "host"), "log": result.get("log"),
-            "failed": failed, "failed_children": children})  # fmt: skip
+            "failed": failed, "failed_children": children, **link.to_json()})  # fmt: skip
     elif url:
-        output.data(str(url))
+        output.data(str(link.link or url))
     elif not failed:
         state = render(session.state())
         session.progress.line(f"`{session.app}` is {state}" + ("; it has no page" if state == "ready" else ""))

@@ -1,0 +1,194 @@
+"""What commands need to expose apps: whether to, asking the gate for it, telling how it goes, and the gate itself."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.agent.files import AgentFiles, read_json
+from orchestrator.commands import output
+from orchestrator.engine.errors import BadInputError, PinoctlError
+from orchestrator.expose.client import GateClient
+from orchestrator.expose.exposures import AUTO, NONE, Exposure, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestrator.commands.progress import Progress
+    from orchestrator.engine.home import Home
+    from orchestrator.expose.daemon import Daemon
+
+PATIENCE: Final = 90.0
+POLL_SECONDS: Final = 0.1
+SETTLED: Final = frozenset({"up", "failed", "none"})
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Hold where an exposed app is reached: `url` is for everyone to see, `link` lets its holder in."""
+
+    url: str | None
+    link: str | None
+    provider: str | None
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `up --json` and others tell of it."""
+        return {"share_url": self.url, "share_link": self.link, "tunnel": self.provider}
+
+
+NOWHERE: Final = Link(None, None, None)
+
+
+EXPOSING: Final = frozenset(
+    {"tunnel", "no_tunnel", "public", "framed", "stop_after_idle", "max_hours", "stop_what"}
+)  # the parameters of `expose_options`
+
+
+def asked(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part a command's options into what they say of its exposure, as the gate takes it, and all others."""
+    exposing = {key: value for key, value in options.items() if key in EXPOSING}
+    return given_exposure(exposing), {key: value for key, value in options.items() if key not in EXPOSING}
+
+
+def given_exposure(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the exposure options say, as the gate takes it; what was not given is left out."""
+    from orchestrator.expose.guard.durations import parse_duration  # noqa: PLC0415  # rarely needed
+
+    tunnel, idle, hours = options.get("tunnel"), options.get("stop_after_idle"), options.get("max_hours")
+    if options.get("no_tunnel"):
+        if tunnel is not None:
+            raise BadInputError("`--tunnel` and `--no-tunnel` exclude each other", hint="give the one that you mean")
+        tunnel = NONE
+    given = {
+        "tunnel": tunnel,
+        "public": options.get("public"),
+        "framed": options.get("framed"),
+        "idle_seconds": None if idle is None else 0.0 if idle == "none" else parse_duration(idle),
+        "most_seconds": None if hours is None else hours * 3600,
+        "at_end": options.get("stop_what"),
+    }
+    if isinstance(tunnel, str) and tunnel not in {AUTO, NONE}:
+        from orchestrator.expose.tunnels.choosing import known  # noqa: PLC0415  # rarely needed
+
+        known(tunnel)
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def to_be_exposed(home: Home, app: str, given: Mapping[str, Any]) -> bool:
+    """Tell whether an app that is brought up gets a URL beyond this machine.
+
+    It does where somebody asked for one, now or before, and on rented machines; `--no-tunnel` there leaves the gate.
+    """
+    from orchestrator.expose.surroundings import survey  # noqa: PLC0415  # looks into files
+
+    if set(given) - {"tunnel"} or given.get("tunnel", NONE) != NONE:
+        return True
+    return _exposure(home, app) is not None or survey(home, os.environ).rented
+
+
+def _exposure(home: Home, app: str) -> Exposure | None:
+    return read(GateClient(home).files.exposed).get(app)
+
+
+@dataclass(frozen=True, slots=True)
+class Exposing:
+    """Hold an exposure that was asked for; the way in from outside may still be on its way."""
+
+    client: GateClient
+    app: str
+    shown: Mapping[str, Any]
+
+    def settle(self, progress: Progress) -> Link:
+        """Wait until it is known how the app is reached, and tell what happens until then."""
+        if self.shown.get("public"):
+            progress.line(f"warning: `{self.app}` is open to everyone who finds its address (`--public`)", "yellow")
+        link = _settle(lambda: self.client.ask("state", app=self.app) or {}, self.shown, progress)
+        if link.url is None and link.note:
+            progress.line(f"warning: `{self.app}` cannot be reached from outside: {output.clean(link.note)}", "yellow")
+        return link
+
+    def give_up(self) -> Link:
+        """Close the door of an app that did not come up; how it was exposed is kept for its next start."""
+        self.client.ask("hide", app=self.app)
+        return NOWHERE
+
+
+def begin(home: Home, app: str, given: Mapping[str, Any], *, restart: bool = True) -> Exposing:
+    """Have the gate expose an app; raises PinoctlError."""
+    client = GateClient(home)
+    return Exposing(client, app, client.need("expose", app=app, given=dict(given), restart=restart))
+
+
+def _settle(
+    look: Callable[[], Mapping[str, Any]],
+    shown: Mapping[str, Any],
+    progress: Progress,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Link:
+    until, told = clock() + PATIENCE, ""
+    while True:
+        tunnel = shown.get("tunnel") or {}
+        said = str(tunnel.get("says") or "")
+        if said and said != told:
+            progress.line(output.clean(said), "dim")
+            told = said
+        if tunnel.get("state") in SETTLED or clock() >= until:
+            return link_of(shown)
+        sleep(POLL_SECONDS)
+        shown = look() or shown
+
+
+def link_of(shown: Mapping[str, Any]) -> Link:
+    """Return where an app is reached, as the gate shows it: through its tunnel, else on this machine alone."""
+    tunnel = shown.get("tunnel") or {}
+    return Link(
+        shown.get("share_url"),
+        shown.get("share_link") or shown.get("link"),
+        tunnel.get("provider"),
+        str(tunnel.get("reason") or ""),
+    )
+
+
+def shown_links(home: Home) -> dict[str, dict[str, Any]]:
+    """Return what the gate says of every exposed app, by app; nothing where no gate runs."""
+    try:
+        answer = GateClient(home).ask("list", timeout=2.0)
+    except PinoctlError:
+        return {}
+    return {str(each["app"]): each for each in (answer or {}).get("apps", ())}
+
+
+def hide(home: Home, app: str, *, forget: bool = False) -> bool:
+    """Close an app's door and tunnel; `forget` it, or keep how it was exposed for its next start."""
+    answer = GateClient(home).ask("hide", app=app, forget=forget)
+    return bool((answer or {}).get("hidden"))
+
+
+def look(home: Home, app: str) -> dict[str, Any]:
+    """Return what is true of an app: `word`, `reason` and `url`, as the gate watches it."""
+    from orchestrator.commands.overview import ask_agent  # noqa: PLC0415  # imports a lot
+
+    said = ask_agent(home, app)
+    if said is None:
+        stored = read_json(AgentFiles(home, app).state)
+        failed = isinstance(stored, Mapping) and stored.get("word") == "failed"
+        return {"word": "failed", "reason": stored.get("reason")} if failed else {"word": "stopped"}
+    return {key: said.get(key) for key in ("word", "reason", "url", "step", "steps")} if said else {"word": "unknown"}
+
+
+def daemon_of(home: Home) -> Daemon:
+    """Make the gate of a home, with everything that it needs to know of apps and of this machine."""
+    from orchestrator.expose.daemon import Daemon  # noqa: PLC0415  # only the gate's process needs it
+    from orchestrator.expose.surroundings import survey  # noqa: PLC0415  # as above
+    from orchestrator.places.choosing import place_of  # noqa: PLC0415  # as above
+
+    def stop_app(app: str) -> None:
+        place_of(home, app).stop(app)
+
+    return Daemon(home, survey(home, os.environ), look=lambda app: look(home, app), stop_app=stop_app)

@@ -1,0 +1,69 @@
+"""`pinoctl gate`: what is exposed, how, and who came."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.commands import output
+from orchestrator.commands.options import home_of, home_option, json_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.group()
+def gate() -> None:
+    """Look at the gate, which stands between apps and everyone beyond this machine."""
+
+
+@gate.command()
+@home_option
+@json_option
+def status(*, home: Path | None, as_json: bool) -> int:
+    """Show the exposed apps: their addresses, tunnels, and how long until something is stopped."""
+    from orchestrator.commands.exposing import shown_links  # noqa: PLC0415  # `--help` does without
+
+    found = list(shown_links(home_of(home)).values())
+    if as_json:
+        secret = {"link", "share_link", "template", "share_template"}
+        output.as_json([{key: value for key, value in each.items() if key not in secret} for each in found])
+        return 0
+    if not found:
+        output.say("nothing is exposed; `pinoctl expose APP` or `pinoctl up APP --tunnel auto` does it")
+        return 0
+    rows = []
+    for each in found:
+        tunnel = each.get("tunnel") or {}
+        way = " ".join(str(part) for part in (tunnel.get("provider"), tunnel.get("state")) if part) or "-"
+        who = "everyone" if each.get("public") else "with a token"
+        rows.append([str(each["app"]), str(each["state"]), way, str(each.get("share_url") or each.get("url")), who])
+    output.table(rows, ["APP", "STATE", "TUNNEL", "ADDRESS", "WHO"])
+    for each in found:
+        if each.get("warning"):
+            output.say(f"warning: {each['warning']}", style="yellow")
+    return 0
+
+
+@gate.command()
+@click.option("-n", "--lines", type=click.IntRange(min=1), default=50, metavar="N", show_default=True, help="How many.")
+@home_option
+@json_option
+def log(*, lines: int, home: Path | None, as_json: bool) -> int:
+    """Show who entered, who was refused, and which links were made or taken back."""
+    from orchestrator.expose.exposures import GateFiles  # noqa: PLC0415  # `--help` does without
+    from orchestrator.expose.gate.audit import read  # noqa: PLC0415
+
+    entries = read(GateFiles(home_of(home)).audit, lines)
+    if as_json:
+        output.as_json(entries)
+        return 0
+    for entry in entries:
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(entry.get("t") or 0)))
+        rest = " ".join(f"{key}={output.clean(str(value))}" for key, value in entry.items() if key not in {"t", "event"})
+        output.data(f"{at} {output.clean(str(entry.get('event')))} {rest}")
+    if not entries:
+        output.say("nobody came yet")
+    return 0

@@ -1,0 +1,132 @@
+"""The gate as commands use it: started when it is needed, asked over its socket."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.engine.errors import PinoctlError
+from orchestrator.expose.control import ask
+from orchestrator.expose.exposures import GateFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from orchestrator.engine.home import Home
+
+MODULE: Final = "orchestrator.commands.gate_process"
+PATIENCE: Final = 30.0
+ANSWER_SECONDS: Final = 15.0
+
+
+def command(home: Home, *, python: str, ready: int) -> list[str]:
+    """Return the command line of the gate."""
+    return [python, "-m", MODULE, "--home", str(home.root), "--ready", str(ready)]
+
+
+class GateClient:
+    """Talk to a home's gate."""
+
+    def __init__(self, home: Home) -> None:
+        self.files = GateFiles(home)
+
+    def ask(self, op: str, *, timeout: float = ANSWER_SECONDS, **request: Any) -> dict[str, Any] | None:
+        """Ask for something; None when no gate runs. Raises PinoctlError with what it says."""
+        try:
+            return ask(self.files.socket, {"op": op, **request}, timeout=timeout)
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError, ConnectionResetError):
+            return None
+        except TimeoutError as error:
+            raise PinoctlError("the gate does not answer", hint=f"see `{self.files.log}`") from error
+
+    def need(self, op: str, **request: Any) -> dict[str, Any]:
+        """Ask for something, with the gate started if there is none; raises PinoctlError."""
+        self.start()
+        answer = self.ask(op, **request)
+        if answer is None:
+            raise PinoctlError(f"the gate ended: {last_words(self.files.log)}", hint=f"see `{self.files.log}`")
+        return answer
+
+    def start(
+        self,
+        *,
+        environ: Mapping[str, str] | None = None,
+        python: str = sys.executable,
+        patience: float = PATIENCE,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Start the gate if there is none; safe to call from several processes at once. Raises PinoctlError."""
+        until = clock() + patience
+        while self.ask("ping") is None:
+            said = _start(self.files, environ, python, max(0.1, until - clock()))
+            if said.startswith("failed") or (not said and clock() >= until):
+                why = said.removeprefix("failed").strip() or last_words(self.files.log)
+                raise PinoctlError(f"the gate did not start: {why}", hint=f"see `{self.files.log}`")
+            if clock() >= until:
+                raise PinoctlError(
+                    "another gate holds this home's lock but does not answer", hint=f"see `{self.files.log}`"
+                )
+            if not said.startswith("ready"):
+                sleep(0.05)
+
+
+def _start(files: GateFiles, environ: Mapping[str, str] | None, python: str, patience: float) -> str:
+    """Start a gate and return what it says of itself: `ready`, `taken`, `failed WHY`, or nothing when it died."""
+    import orchestrator  # noqa: PLC0415  # only to know where the package is
+
+    try:
+        files.prepare()
+        log = os.open(files.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        return f"failed `{error.filename}` cannot be written: {error.strerror}"
+    reading, writing = os.pipe()
+    try:
+        child = subprocess.Popen(
+            command(files.home, python=python, ready=writing),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(writing,),
+            start_new_session=True,
+            cwd=Path(orchestrator.__file__).parent.parent,
+            env=None if environ is None else dict(environ),
+        )
+        os.close(writing)
+        writing = -1
+        child.wait()  # it detaches at once
+        return _read(reading, patience)
+    except OSError as error:
+        return f"failed {error}"
+    finally:
+        os.close(reading)
+        os.close(log)
+        if writing >= 0:
+            os.close(writing)
+
+
+def _read(reading: int, patience: float) -> str:
+    until = time.monotonic() + patience
+    said = b""
+    while not said.endswith(b"\n"):
+        if not select.select([reading], [], [], max(0.0, until - time.monotonic()))[0]:
+            return "failed it took too long"
+        piece = os.read(reading, 4096)
+        if not piece:
+            break
+        said += piece
+    return said.decode("utf-8", "replace").strip()
+
+
+def last_words(log: Path) -> str:
+    """Return the last line that the gate printed, which is its error."""
+    try:
+        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return "it said nothing"
+    return lines[-1] if lines else "it said nothing"

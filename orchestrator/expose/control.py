@@ -1,0 +1,115 @@
+"""How commands talk to the gate's process: one JSON object a line over a Unix socket, one answer to each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.engine.errors import BadInputError, PinoctlError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
+
+LINE_LIMIT: Final = 4 * 1024 * 1024
+
+
+def _address(path: Path) -> tuple[str, int]:
+    """Return an address that the kernel takes, at most 107 bytes, and the descriptor to close after using it (or -1)."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return f"/proc/self/fd/{folder}/{path.name}", folder
+
+
+class Control:
+    """Answer commands; `handle` is given each request and returns what to answer."""
+
+    def __init__(self, handle: Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]) -> None:
+        self._handle = handle
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def listen(self, path: Path) -> None:
+        """Listen on a socket that only this user can open; the caller holds the gate's lock."""
+        path.unlink(missing_ok=True)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        address, folder = _address(path)
+        mask = os.umask(0o177)
+        try:
+            listening.bind(address)
+        finally:
+            os.umask(mask)
+            os.close(folder)
+        listening.setblocking(False)  # noqa: FBT003  # the standard library's signature
+        self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=LINE_LIMIT)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
+        try:
+            while line := await reader.readline():
+                writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
+                await writer.drain()
+        except (OSError, ValueError, asyncio.CancelledError):
+            pass
+        finally:
+            if task is not None:
+                self._tasks.discard(task)
+            writer.close()
+
+    async def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+            if not isinstance(request, dict):
+                raise BadInputError("a request is an object")
+            return {"result": await self._handle(request)}
+        except PinoctlError as error:
+            return {"error": {"kind": type(error).__name__, "text": str(error), "hint": error.hint}}
+        except Exception as error:  # noqa: BLE001  # a request that breaks must not take the gate along
+            return {"error": {"kind": type(error).__name__, "text": f"the gate failed: {error!r}", "hint": None}}
+
+    async def close(self) -> None:
+        """Stop listening and cut everyone off."""
+        if self._server is not None:
+            self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def ask(path: Path, request: Mapping[str, Any], *, timeout: float) -> dict[str, Any]:
+    """Ask the gate; raises PinoctlError with what it says, OSError when none is there, TimeoutError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(timeout)
+        try:
+            address, folder = _address(path)
+        except FileNotFoundError as error:
+            raise ConnectionRefusedError(str(error)) from error
+        try:
+            client.connect(address)
+        finally:
+            os.close(folder)
+        client.sendall(json.dumps(dict(request)).encode() + b"\n")
+        with client.makefile("rb") as answers:
+            line = answers.readline(LINE_LIMIT)
+    if not line:
+        raise ConnectionResetError("the gate ended before it answered")
+    answer: dict[str, Any] = json.loads(line)
+    error = answer.get("error")
+    if error is not None:
+        kind = BadInputError if error.get("kind") == "BadInputError" else PinoctlError
+        raise kind(str(error.get("text")), hint=error.get("hint"))
+    result: dict[str, Any] = answer["result"]
+    return result
+
+
+def present(path: Path) -> bool:
+    """Tell whether a gate answers."""
+    with contextlib.suppress(OSError, PinoctlError, ValueError):
+        ask(path, {"op": "ping"}, timeout=5)
+        return True
+    return False

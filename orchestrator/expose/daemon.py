@@ -1,0 +1,315 @@
+"""The gate's process: which apps are exposed, kept over restarts, and what commands may ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.engine.errors import BadInputError, PinoctlError
+from orchestrator.expose.control import Control
+from orchestrator.expose.exposed import Exposed, Machinery, listen
+from orchestrator.expose.exposures import MACHINE, Exposure, GateFiles, read, write
+from orchestrator.expose.gate.admission import Admission
+from orchestrator.expose.gate.apps import Meter as Use
+from orchestrator.expose.gate.apps import State
+from orchestrator.expose.gate.audit import Audit
+from orchestrator.expose.gate.gate import GateError
+from orchestrator.expose.gate.keys import Keys
+from orchestrator.expose.guard.finish import finish
+from orchestrator.expose.guard.gpu import Patient, gpu_use
+from orchestrator.expose.watching import Watched, Watcher
+from orchestrator.hosts.stopping import stop_machine
+from orchestrator.hosts.web import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from orchestrator.engine.home import Home
+    from orchestrator.expose.gate.gate import Gate
+    from orchestrator.expose.guard.states import Verdict
+    from orchestrator.expose.surroundings import Surroundings
+
+IDLE_SECONDS: Final = 5.0  # with nothing exposed, until the process ends
+GONE_SECONDS: Final = 15.0  # how long an app may be stopped before its door closes: restarts are shorter
+GONE: Final = frozenset({"stopped", "not installed"})
+NONCE_BYTES: Final = 16
+
+
+class Daemon:
+    """Expose the apps of one home; `serve` until nothing is exposed any more.
+
+    `look` says how an app is and where it listens (see Watcher), `stop_app` stops one; both may block.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        surroundings: Surroundings,
+        *,
+        look: Callable[[str], Mapping[str, Any]],
+        stop_app: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.files = GateFiles(home)
+        self.files.prepare()
+        self.surroundings = surroundings
+        self._stop_app = stop_app
+        self._sleep = sleep
+        self._audit = Audit(self.files.audit)
+        self.keys = Keys(self.files.keys, audit=self._audit)
+        self.watcher = Watcher(look, self._changed, sleep=sleep)
+        self._apps: dict[str, Exposed] = {}
+        self._exposures = read(self.files.exposed)
+        self._common: Gate | None = None
+        self._work = asyncio.Lock()
+        self._ended = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        nonce = secrets.token_urlsafe(NONCE_BYTES)
+        self.machinery = Machinery(
+            files=self.files,
+            surroundings=surroundings,
+            keys=self.keys,
+            admission=Admission(
+                self.keys,
+                nonce=nonce,
+                public=self._is_public,
+                framed=self._is_framed,
+                audit=self._audit,
+                apps=lambda: list(self._apps),
+            ),
+            apps=self,
+            watcher=self.watcher,
+            use=Use(clock),
+            nonce=nonce,
+            audit=lambda _event: None,
+            save=self._save,
+            stop=self._stop,
+            gpu=Patient(gpu_use),
+            boot=_boot_id,
+            clock=clock,
+        )
+
+    # -- what the gate asks
+
+    def target(self, app: str) -> tuple[str, int] | None:
+        """Say where an app listens."""
+        return self.watcher.seen(app).target
+
+    def state(self, app: str) -> State:
+        """Say how an app is."""
+        seen, exposed = self.watcher.seen(app), self._apps.get(app)
+        return State(seen.word, (exposed.warned if exposed is not None else "") or seen.detail)
+
+    def lost(self, app: str) -> None:
+        """Look again at an app that did not answer."""
+        self.watcher.lost(app)
+
+    def _is_public(self, app: str) -> bool:
+        return app in self._apps and self._apps[app].exposure.public
+
+    def _is_framed(self, app: str) -> bool:
+        return app in self._apps and self._apps[app].exposure.framed
+
+    # -- the process
+
+    async def serve(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Go on with what was exposed before, answer commands, and end when nothing is exposed any more."""
+        control = Control(self.handle)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread: a test's
+                loop.add_signal_handler(number, self._ended.set)
+        try:
+            for exposure in list(self._exposures.values()):
+                if exposure.active:
+                    await self._again(exposure)
+            await control.listen(self.files.socket)
+            ready()
+            await self._until_idle()
+        finally:
+            with contextlib.suppress(OSError):
+                self.files.socket.unlink()
+            await control.close()
+            for task in self._tasks:
+                task.cancel()
+            for exposed in list(self._apps.values()):
+                await exposed.close()
+            if self._common is not None:
+                await self._common.close()
+            await self.watcher.close()
+
+    async def _again(self, exposure: Exposure) -> None:
+        """Expose what an earlier process exposed; whatever fails there is said, and does not keep the others from it."""
+        try:
+            await self._begin(exposure)
+        except (PinoctlError, OSError) as error:
+            sys.stderr.write(f"{exposure.app}: {error}\n")
+
+    async def _until_idle(self) -> None:
+        while not self._ended.is_set():
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), IDLE_SECONDS)
+            if not self._apps and not self._work.locked():
+                return
+
+    # -- what commands ask
+
+    async def handle(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer a command; raises PinoctlError."""
+        operation = _OPERATIONS.get(str(request.get("op")))
+        if operation is None:
+            raise BadInputError(f"the gate knows no `{request.get('op')}`", hint="it may be of another version: `down` all apps")
+        return await operation(self, request)
+
+    async def _ping(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+        return {"apps": len(self._apps)}
+
+    async def _list(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+        return {"apps": [exposed.shown() for exposed in self._apps.values()]}
+
+    async def _state(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        exposed = self._apps.get(_app(request))
+        return exposed.shown() if exposed is not None else {}
+
+    async def _expose(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        app, given = _app(request), request.get("given") or {}
+        async with self._work:
+            before = self._exposures.get(app)
+            exposure = (before or Exposure(app)).changed({**given, "active": True})
+            if request.get("restart") or before is None or not before.active:
+                exposure = exposure.changed({"meter": {}})  # the hours count since `up`
+            there = self._apps.get(app)
+            if there is None:
+                exposed = await self._begin(exposure)
+            else:
+                exposed = there
+                moved = exposure.tunnel != there.exposure.tunnel
+                there.exposure = exposure
+                there.guard()
+                if moved:
+                    await there.unreach()
+                if moved or there.problem:
+                    await there.reach()
+            self._save(exposed.exposure)
+            self.watcher.lost(app)
+            return exposed.shown()
+
+    async def _begin(self, exposure: Exposure) -> Exposed:
+        exposed = Exposed(exposure, self.machinery)
+        self.watcher.add(exposure.app)
+        self.keys.token(exposure.app)
+        try:
+            await exposed.open(await self._shared_port())
+            self._apps[exposure.app] = exposed
+            await exposed.reach()
+        except BaseException:
+            self._apps.pop(exposure.app, None)
+            self.watcher.remove(exposure.app)
+            await exposed.close()
+            raise
+        return exposed
+
+    async def _shared_port(self) -> Gate | None:
+        """Return the port for all apps where the platform leads to one only."""
+        way = self.surroundings.way
+        if self._common is None and way.kind == "url" and way.one_port:
+            failed: GateError | None = None
+            for port in self.surroundings.ports() or way.ports or (0,):
+                try:
+                    self._common = await listen(self.machinery, port, None)
+                    break
+                except GateError as error:
+                    failed = error
+            else:
+                raise PinoctlError(str(failed or way.note), hint="end what listens there, or set PINOCTL_GATE_PORT")
+        return self._common
+
+    async def _hide(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        app = _app(request)
+        async with self._work:
+            hidden = await self._end(app)
+            if request.get("forget"):
+                hidden = self._exposures.pop(app, None) is not None or hidden
+                self._write()
+                self.keys.remove(app)
+        return {"hidden": hidden}
+
+    async def _end(self, app: str) -> bool:
+        exposed = self._apps.pop(app, None)
+        self.watcher.remove(app)
+        if exposed is not None:
+            await exposed.close()
+            self._save(exposed.exposure.changed({"active": False}))
+        if not self._apps and self._common is not None:
+            common, self._common = self._common, None
+            await common.close()
+        return exposed is not None
+
+    # -- what happens by itself
+
+    def _changed(self, app: str, seen: Watched) -> None:
+        sys.stderr.write(f"{app}: {seen.word}{f' ({seen.detail})' if seen.detail else ''}\n")
+        if seen.word in GONE and app in self._apps:
+            task = asyncio.ensure_future(self._close_when_gone(app))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _close_when_gone(self, app: str) -> None:
+        await self._sleep(GONE_SECONDS)
+        async with self._work:
+            if self.watcher.seen(app).word in GONE:
+                await self._end(app)
+
+    async def _stop(self, app: str, what: str, verdict: Verdict) -> None:
+        async def stop_apps() -> None:
+            for each in list(self._apps) if what == MACHINE else [app]:
+                await asyncio.to_thread(self._stop_app, each)
+
+        async def machine() -> None:
+            await stop_machine(self.surroundings.platform, self.surroundings.signs, ask)
+
+        outcome = await finish(
+            "machine" if what == MACHINE else "app", verdict, stop_apps=stop_apps, stop_machine=machine
+        )
+        sys.stderr.write(f"{app}: {outcome}\n")
+        self._audit.note(f"stopped: {outcome}", app=app)
+
+    # -- what is kept
+
+    def _save(self, exposure: Exposure) -> None:
+        self._exposures[exposure.app] = exposure
+        self._write()
+
+    def _write(self) -> None:
+        with contextlib.suppress(OSError):  # a full disk: the next process will not know of it, this one goes on
+            write(self.files.exposed, self._exposures)
+
+
+_OPERATIONS: Final[dict[str, Callable[[Daemon, Mapping[str, Any]], Awaitable[dict[str, Any]]]]] = {
+    "ping": Daemon._ping,  # noqa: SLF001  # the table of this class
+    "list": Daemon._list,  # noqa: SLF001  # as above
+    "state": Daemon._state,  # noqa: SLF001  # as above
+    "expose": Daemon._expose,  # noqa: SLF001  # as above
+    "hide": Daemon._hide,  # noqa: SLF001  # as above
+}
+
+
+def _app(request: Mapping[str, Any]) -> str:
+    app = request.get("app")
+    if not isinstance(app, str) or not app:
+        raise BadInputError("the request names no app")
+    return app
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
+    except OSError:
+        return ""

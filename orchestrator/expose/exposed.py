@@ -1,0 +1,263 @@
+"""One exposed app at work: its door in the gate, what leads there from outside, and the guard that stops what idles."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from orchestrator.engine.errors import PinoctlError
+from orchestrator.expose.certificates import direct_https
+from orchestrator.expose.exposures import AUTO, MACHINE, NONE, Exposure
+from orchestrator.expose.gate.gate import Gate, GateError
+from orchestrator.expose.gate.trust import LOOPBACK, Trust
+from orchestrator.expose.guard.finish import warning
+from orchestrator.expose.guard.states import HoursGuard, IdleGuard, Meter, Sample, Verdict
+from orchestrator.expose.guard.watch import Watch
+from orchestrator.expose.tunnels.choosing import choose
+from orchestrator.expose.tunnels.provider import Here, Wants
+from orchestrator.expose.tunnels.supervisor import Effects, State, Tunnel
+from orchestrator.expose.watching import WORKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from orchestrator.expose.exposures import GateFiles
+    from orchestrator.expose.gate.admission import Admission
+    from orchestrator.expose.gate.apps import Apps
+    from orchestrator.expose.gate.apps import Meter as Use
+    from orchestrator.expose.gate.keys import Keys
+    from orchestrator.expose.surroundings import Surroundings
+    from orchestrator.expose.watching import Watcher
+
+WANTS: Final = Wants(streams=True, websockets=True, uploads=True)  # nearly every app of this kind streams progress
+
+
+@dataclass
+class Machinery:
+    """Hold what all exposed apps of a home share."""
+
+    files: GateFiles
+    surroundings: Surroundings
+    keys: Keys
+    admission: Admission
+    apps: Apps
+    watcher: Watcher
+    use: Use
+    nonce: str
+    audit: Callable[[Any], None]
+    save: Callable[[Exposure], None]
+    stop: Callable[[str, str, Verdict], Awaitable[None]]  # app, `app` or `machine`, why
+    provide: Callable[[str, Here], Awaitable[str]]  # finds or fetches a tunnel's program
+    gpu: Callable[[], Awaitable[float | None]]
+    boot: Callable[[], str]
+    clock: Callable[[], float]
+
+
+@dataclass
+class Exposed:
+    """Expose one app; `open` first, `close` last."""
+
+    exposure: Exposure
+    shared: Machinery
+    gate: Gate | None = None
+    tunnel: Tunnel | None = None
+    warned: str = ""
+    problem: str = ""
+    _told: list[str] = field(default_factory=list)
+    _watch: Watch | None = None
+    _guarding: asyncio.Task[None] | None = None
+
+    @property
+    def app(self) -> str:
+        """The app's name."""
+        return self.exposure.app
+
+    async def open(self, common: Gate | None) -> None:
+        """Open the app's own port, or take the one that all apps share; raises PinoctlError when none can be had."""
+        self.gate = common if common is not None else await self._listen()
+        if common is None and self.gate.port != self.exposure.port:
+            self.exposure = self.exposure.changed({"port": self.gate.port})
+        self.guard()
+
+    async def _listen(self) -> Gate:
+        shared, way = self.shared, self.shared.surroundings.way
+        wanted = [*dict.fromkeys(port for port in (self.exposure.port, *shared.surroundings.ports()) if port)]
+        anything = way.ports is None
+        if anything and shared.surroundings.way.bind == "127.0.0.1":
+            wanted = [port for port in (self.exposure.port,) if port]
+        failed: GateError | None = None
+        for port in [*wanted, *([0] if anything else [])]:
+            try:
+                return await listen(shared, port, self.app)
+            except GateError as error:
+                failed = error
+        raise PinoctlError(
+            f"the gate has no port for `{self.app}`: {failed or way.note or 'none can be reached from outside'}",
+            hint="hide another app with `pinoctl hide APP`, or use a tunnel: `--tunnel auto`",
+        )
+
+    async def reach(self) -> None:
+        """Lead something from outside to the door, unless it should stay closed or leads there already."""
+        if self.gate is None or self.tunnel is not None or self.exposure.tunnel == NONE:
+            return
+        here = self.shared.surroundings.here(self.shared.files, self.gate.port, WANTS)
+        forced = None if self.exposure.tunnel == AUTO else self.exposure.tunnel
+        choice = choose(here, forced)
+        if not choice.providers:
+            self.problem = "; ".join(f"{left.name}: {left.why}" for left in choice.left) or "no tunnel is possible"
+            return
+        self.tunnel = Tunnel(
+            self.gate.port,
+            choice.providers,
+            here,
+            nonce=self.shared.nonce,
+            told=self._tell,
+            effects=Effects(provide=self.shared.provide),
+            caveats=choice.caveats,
+        )
+        self.tunnel.start()
+
+    def _tell(self, state: State) -> None:
+        sys.stderr.write(f"{self.app}: {worded(state)}\n")
+        sys.stderr.flush()
+
+    async def unreach(self) -> None:
+        """End the tunnel."""
+        if self.tunnel is not None:
+            tunnel, self.tunnel = self.tunnel, None
+            await tunnel.close()
+        self.problem = ""
+
+    async def close(self) -> None:
+        """End the tunnel, the guard, and the door if it is the app's own."""
+        if self._guarding is not None:
+            self._guarding.cancel()
+            await asyncio.gather(self._guarding, return_exceptions=True)
+        await self.unreach()
+        if self.gate is not None and self.gate.app is not None:
+            await self.gate.close()
+        self.gate = None
+
+    # -- the guard
+
+    def guard(self) -> None:
+        """Begin to watch for idleness and hours as the exposure says now, anew."""
+        if self._guarding is not None:
+            self._guarding.cancel()
+        exposure, shared = self.exposure, self.shared
+        self.warned = ""
+        hours = None
+        if exposure.most_seconds is not None:
+            now, boot = shared.clock(), shared.boot()
+            kept = Meter.from_json(exposure.meter)
+            hours = HoursGuard(exposure.most_seconds, kept.read(now, boot) if kept else Meter.begin(now, boot))
+        idle = IdleGuard(exposure.idle_seconds) if exposure.idle_seconds is not None else None
+        self._watch = Watch(
+            sample=self._sample,
+            warn=self._warn,
+            stop=self._stop,
+            clock=shared.clock,
+            idle=idle,
+            hours=hours,
+            trouble=lambda text: sys.stderr.write(f"{self.app}: {text}\n") and None,
+            save=self._save_meter,
+        )
+        self._guarding = asyncio.ensure_future(self._watch.run())
+
+    async def _sample(self) -> Sample:
+        use, word = self.shared.use.of(self.app), self.shared.watcher.seen(self.app).word
+        last = use.last if use.open > use.upgraded else use.last_request
+        return Sample(
+            now=self.shared.clock(),
+            last_request=last,
+            open_connections=use.open - use.upgraded,
+            gpu_busy=await self.shared.gpu(),
+            working=word in WORKING,
+        )
+
+    def _warn(self, verdict: Verdict | None) -> None:
+        what = "machine" if self.exposure.at_end == MACHINE else "app"
+        self.warned = "" if verdict is None else warning(self.app, verdict, what)  # type: ignore[arg-type]  # one of the two
+        sys.stderr.write(f"{self.warned or f'{self.app} is in use again'}\n")
+
+    async def _stop(self, verdict: Verdict) -> None:
+        await self.shared.stop(self.app, self.exposure.at_end, verdict)
+
+    def _save_meter(self, meter: Meter) -> None:
+        self.exposure = self.exposure.changed({"meter": meter.to_json()})
+        self.shared.save(self.exposure)
+
+    # -- what is shown
+
+    def shown(self) -> dict[str, Any]:
+        """Return everything that commands show of it; `link` and `share_link` let their holders in."""
+        seen, gate = self.shared.watcher.seen(self.app), self.gate
+        state = self.tunnel.state if self.tunnel is not None else None
+        inside = f"{'https' if gate is not None and gate.secure else 'http'}://127.0.0.1:{gate.port if gate else 0}"
+        outside = state.url if state is not None and state.status == "up" else None
+        return {
+            "app": self.app, "state": seen.word, "public": self.exposure.public, "port": gate.port if gate else None,
+            "url": inside, "link": self._link(inside), "template": self._template(inside),
+            "share_url": outside,
+            "share_link": self._link(outside) if outside else None,
+            "share_template": self._template(outside) if outside else None,
+            "tunnel": self._tunnel_shown(state),
+            "warning": self.warned or None,
+            "stop_after_idle": self.exposure.idle_seconds, "max_seconds": self.exposure.most_seconds,
+        }  # fmt: skip
+
+    def _tunnel_shown(self, state: State | None) -> dict[str, Any]:
+        if state is None:
+            word = "failed" if self.problem else "none"
+            return {"state": word, "provider": None, "reason": self.problem, "says": self.problem}
+        return {
+            "state": state.status, "provider": state.provider or None, "since": state.since, "tries": state.tries,
+            "reason": state.reason, "hint": state.hint, "caveat": state.caveat, "says": worded(state),
+        }  # fmt: skip
+
+    def _template(self, base: str) -> str:
+        """Return the address with `{token}` where a token goes: the app's page, or on a port for all the way to it."""
+        if self.gate is not None and self.gate.app is None:
+            return f"{base}/.pinoctl/go/{quote(self.app)}?token={{token}}"
+        page = self.shared.watcher.seen(self.app).page
+        return f"{base}{page}{'&' if '?' in page else '?'}token={{token}}"
+
+    def _link(self, base: str) -> str:
+        if self.exposure.public:
+            return self._template(base).rpartition("token=")[0].rstrip("?&")
+        return self._template(base).replace("{token}", self.shared.keys.token(self.app))
+
+
+def worded(state: State) -> str:
+    """Say in one line how a tunnel is."""
+    if state.status == "up":
+        return f"tunnel `{state.provider}` is up" + (f"; {state.caveat}" if state.caveat else "")
+    what = {"connecting": "connecting", "reconnecting": "connecting again", "failed": "no tunnel works"}[state.status]
+    by = f" through `{state.provider}`" if state.provider else ""
+    return f"{what}{by}" + (f": {state.reason}" if state.reason else "")
+
+
+async def listen(shared: Machinery, port: int, app: str | None) -> Gate:
+    """Open a port of the gate as this machine's way out wants it; `app` None: for all apps. Raises GateError."""
+    way = shared.surroundings.way
+    context = None
+    if way.certificate is not None:
+        with contextlib.suppress(PinoctlError):
+            context = direct_https(*way.certificate)
+    networks = tuple(ipaddress.ip_network(each) for each in way.proxies)
+    return await Gate.listen(
+        way.bind,
+        port,
+        keeper=shared.admission,
+        app=app,
+        apps=shared.apps,
+        trust=Trust(networks or LOOPBACK),
+        meter=shared.use,
+        audit=shared.audit,
+        ssl=context,
+    )

@@ -1,0 +1,141 @@
+"""Which apps are exposed and how: what commands ask for, kept in HOME/gate/exposed.json so that a new gate goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.engine.errors import BadInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.engine.home import Home
+
+AUTO: Final = "auto"
+NONE: Final = "none"
+APP: Final = "app"
+MACHINE: Final = "machine"
+
+
+@dataclass(frozen=True, slots=True)
+class GateFiles:
+    """Name the files of a home's gate; the folder is nobody else's (mode 700)."""
+
+    home: Home
+
+    @property
+    def folder(self) -> Path:
+        """Folder of all that outlives the gate's process."""
+        return self.home.root / "gate"
+
+    @property
+    def keys(self) -> Path:
+        """Tokens, links and passwords."""
+        return self.folder / "keys.json"
+
+    @property
+    def audit(self) -> Path:
+        """Who entered, who did not."""
+        return self.folder / "audit.jsonl"
+
+    @property
+    def exposed(self) -> Path:
+        """The exposures."""
+        return self.folder / "exposed.json"
+
+    @property
+    def log(self) -> Path:
+        """What the gate's process prints: what its tunnels say, and whatever breaks."""
+        return self.folder / "gate.log"
+
+    @property
+    def socket(self) -> Path:
+        """Unix socket that the gate's process answers on; no app can have this name."""
+        return self.home.run / ".gate.sock"
+
+    @property
+    def lock(self) -> Path:
+        """File that a living gate holds locked."""
+        return self.home.run / ".gate.lock"
+
+    def prepare(self) -> None:
+        """Create the folders, closed to other users."""
+        for folder in (self.home.run, self.folder):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """Say how an app is exposed.
+
+    `port` is the gate's (0: any). `tunnel` is a provider's name, `auto` or `none`. `public` lets everyone in. `framed`
+    lets other sites show it in a frame. After `idle_seconds` without use or `most_seconds` altogether, which `meter`
+    counts, `at_end` says what is stopped: the `app` or the `machine`. `active` is False while the app is down.
+    """
+
+    app: str
+    port: int = 0
+    tunnel: str = AUTO
+    public: bool = False
+    framed: bool = False
+    idle_seconds: float | None = None
+    most_seconds: float | None = None
+    at_end: str = APP
+    meter: dict[str, Any] | None = None
+    active: bool = True
+
+    def changed(self, given: Mapping[str, Any]) -> Exposure:
+        """Return the exposure with what was given (not None) put in; raises BadInputError for what it cannot be."""
+        return _checked(replace(self, **{key: value for key, value in given.items() if value is not None}))
+
+
+def _checked(found: Exposure) -> Exposure:
+    texts = (found.app, found.tunnel, found.at_end)
+    flags = (found.public, found.framed, found.active)
+    spans = (found.idle_seconds, found.most_seconds)
+    right = (
+        all(isinstance(text, str) and text for text in texts)
+        and all(isinstance(flag, bool) for flag in flags)
+        and all(span is None or (isinstance(span, (int, float)) and span >= 0) for span in spans)
+        and isinstance(found.port, int)
+        and isinstance(found.meter, (dict, type(None)))
+        and found.at_end in {APP, MACHINE}
+    )
+    if not right:
+        raise BadInputError(f"`{found}` is no exposure", hint="see docs/expose.md")
+    # 0 takes a limit back
+    return replace(found, idle_seconds=found.idle_seconds or None, most_seconds=found.most_seconds or None)
+
+
+def read(path: Path) -> dict[str, Exposure]:
+    """Return the exposures by app; what cannot be read is left out, as a gate must come up all the same."""
+    try:
+        stored = json.loads(path.read_text("utf-8"))["apps"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    known = {field.name for field in fields(Exposure)}
+    found = {}
+    for row in stored if isinstance(stored, list) else []:
+        try:
+            exposure = _checked(Exposure(**{key: value for key, value in row.items() if key in known}))
+        except (BadInputError, TypeError, AttributeError):
+            continue
+        found[exposure.app] = exposure
+    return found
+
+
+def write(path: Path, exposures: Mapping[str, Exposure]) -> None:
+    """Replace the file in one move (mode 600)."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump({"version": 1, "apps": [asdict(each) for each in exposures.values()]}, file, indent=1)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
