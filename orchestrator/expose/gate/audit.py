@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 LARGEST: Final = 10 << 20  # bytes, then a new file is begun
 KEPT: Final = 3  # files: the one written to and two older ones
+SELDOM: Final = 60.0  # seconds before the same thing is written again
+_REMEMBERED: Final = 1024  # things that were written lately
 _LONGEST: Final = 200  # characters of any one value
 
 
@@ -61,6 +63,28 @@ class Audit:
         for older, newer in zip(reversed(files), reversed(files[:-1]), strict=False):
             with contextlib.suppress(FileNotFoundError):
                 newer.replace(older)
+
+
+class Seldom:
+    """Notes what may happen many times a second, the same thing once a minute only; `ticks` never goes back."""
+
+    def __init__(self, audit: Audit | None, ticks: Callable[[], float]) -> None:
+        self._audit = audit
+        self._ticks = ticks
+        self._lately: OrderedDict[tuple[str, ...], float] = OrderedDict()
+
+    def note(self, event: str, *, app: str = "", peer: str = "", way: str = "", who: str = "") -> None:
+        """Write it, unless the very same was written a moment ago."""
+        if self._audit is None:
+            return
+        now, key = self._ticks(), (event, app, peer, way, who)
+        at = self._lately.pop(key, None)
+        again = at is not None and now - at < SELDOM
+        self._lately[key] = at if at is not None and again else now
+        while len(self._lately) > _REMEMBERED:
+            self._lately.popitem(last=False)
+        if not again:
+            self._audit.note(event, app=app, peer=peer, way=way, who=who)
 
 
 def read(path: Path, limit: int = 100) -> list[dict[str, Any]]:

@@ -203,6 +203,10 @@ class Keys:
         """Tell whether a link has not expired."""
         return share.expires is None or share.expires > self.clock()
 
+    def is_plain(self, grant: Grant) -> bool:
+        """Tell whether a token opens its app as often as it is sent, and still does."""
+        return grant.share is None or (not grant.share.once and self.lasts(grant.share))
+
     def opened_by(self, *forms: bytes) -> Grant | None:
         """Find what a token opens, whether it still lasts or not; every known token is compared, each takes its time.
 

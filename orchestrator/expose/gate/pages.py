@@ -1,4 +1,4 @@
-"""The gate's own pages: small, readable without scripts or anything from elsewhere, and shown nowhere they may not be."""
+"""The gate's own pages: small, without scripts or anything from elsewhere, and shown nowhere they may not be."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def page(status: int, heading: str, body: str, look: Look, *, form: bool = False
     text = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(heading)} – {escape(look.title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<title>{escape(heading)} - {escape(look.title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n<h1>{escape(heading)}</h1>\n{body}\n</main>\n</body>\n</html>\n"
     )
     headers = (("content-type", "text/html; charset=utf-8"), *fixed_headers(look, form=form))
@@ -132,12 +132,8 @@ def apps(look: Look, names: Sequence[str]) -> Answer:
     """List the apps that a visitor may enter."""
     items = "\n".join(f'<li><a href="/.pinoctl/go/{escape(name)}">{escape(name)}</a></li>' for name in names)
     listing = f"<ul>\n{items}\n</ul>" if names else "<p>None is open to you.</p>"
-    return page(
-        200,
-        "Apps",
-        f'{listing}\n<p><a href="/.pinoctl/login">Enter another token</a>, or <a href="/.pinoctl/logout">log out</a></p>',
-        look,
-    )
+    ways = '<a href="/.pinoctl/login">Enter another token</a>, or <a href="/.pinoctl/logout">log out</a>'
+    return page(200, "Apps", f"{listing}\n<p>{ways}</p>", look)
 
 
 def message(
@@ -161,4 +157,4 @@ def plain(status: int, text: str, kind: str = "text/plain; charset=utf-8") -> An
 def redirect(address: str, cookies: Iterable[str] = ()) -> Answer:
     """Send a browser to another address of this server, with these cookies."""
     lines = tuple(("set-cookie", each) for each in cookies)
-    return Answer(303, (("location", address), ("content-length", "0"), *fixed_headers(), *lines))
+    return Answer(303, (("location", address), *fixed_headers(), *lines))

@@ -65,9 +65,9 @@ def is_ours(name: str) -> bool:
     return name.strip().removeprefix(SECURE_PREFIX).startswith(("pinoctl_", "pinoctl-"))
 
 
-def names_of(base: str) -> tuple[str, str]:
-    """Say under which names a cookie may come: where HTTPS ends is not always told."""
-    return SECURE_PREFIX + base, base
+def base_of(session: Session) -> str:
+    """Name the cookie that a session belongs in, without the prefix that it has over HTTPS."""
+    return PERSON if session.way == "person" else cookie_of(session.app)
 
 
 def set_cookie(base: str, value: str, *, seconds: int, secure: bool, framed: bool) -> str:
