@@ -50,6 +50,11 @@ async def ask(request: Request, seconds: float = SECONDS) -> Response:
                 allow_redirects=False,
             ) as answer,
         ):
-            return Response(answer.status, (await answer.content.read(LARGEST)).decode("utf-8", "replace"))
+            text = b""
+            async for part in answer.content.iter_any():
+                text += part
+                if len(text) >= LARGEST:
+                    break
+            return Response(answer.status, text[:LARGEST].decode("utf-8", "replace"))
     except aiohttp.ClientError as error:
         raise OSError(str(error) or type(error).__name__) from None  # its chain could print the request's headers
