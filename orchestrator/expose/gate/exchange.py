@@ -1,0 +1,316 @@
+"""One request passed on to an app, and what comes back, both at once.
+
+Heads and chunks go through h11. Bodies of a known length and upgraded connections go straight from one connection to
+the other: parsing would find nothing in them, and it costs a third of the throughput.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import h11
+
+from orchestrator.expose.gate.apps import Activity
+from orchestrator.expose.gate.heads import to_app, to_client, trailers, words
+from orchestrator.expose.gate.reading import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestrator.expose.gate.contract import Headers, Pass
+    from orchestrator.expose.gate.pool import Pool
+    from orchestrator.expose.gate.reading import Request
+    from orchestrator.expose.gate.trust import Public
+    from orchestrator.expose.gate.wire import Wire
+
+ANSWER_HEAD_LIMIT = 256 * 1024  # bytes of an answer's head
+FLUSH_SECONDS = 60.0  # for a slow reader to take the end of what was sent
+HALF_SECONDS = 300.0  # for one side of an upgraded connection to end after the other one has
+UPLOAD_SECONDS = 0.1  # for the end of an upload that was answered
+CLIENT_GONE = 499  # as nginx writes it in its log
+
+_REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
+_BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+
+
+class NobodyError(Exception):
+    """Nobody answers where the app should be."""
+
+
+class GarbageError(Exception):
+    """The app's answer cannot be read, and nothing of it was passed on."""
+
+
+class Exchange:
+    """One request and its answer; `status` is what the client was told, `keep` whether it may ask again."""
+
+    def __init__(self, client: Wire, request: Request, passed: Pass, public: Public, target: tuple[str, int]) -> None:
+        self.status = 0
+        self.keep = False
+        self.upgraded = False
+        self._client, self._request, self._passed = client, request, passed
+        self._public, self._target = public, target
+        self._activity = Activity()
+        self._clock: Callable[[], float] = float
+
+    async def run(
+        self, pool: Pool, activity: Activity, clock: Callable[[], float], *, local_host: bool = False
+    ) -> None:
+        """Pass everything on until the answer is complete or one side is gone; `activity` counts what passes.
+
+        Raises NobodyError and GarbageError when the client has been told nothing yet, and RefusedError when it cannot
+        be understood itself.
+        """
+        request, self._activity, self._clock = self._request, activity, clock
+        headers = to_app(self._passed.headers, self._public, self._target, local_host=local_host)
+        if request.upgrade:
+            kinds = ", ".join(value for name, value in request.headers if name == "upgrade")
+            headers += (("connection", "Upgrade"), ("upgrade", kinds))
+        if request.length is None:
+            headers += (("transfer-encoding", "chunked"),)
+        elif request.length or any(name == "content-length" for name, _ in request.headers):
+            headers += (("content-length", str(request.length)),)
+        # An app may end a kept connection at the moment we use it; only what may be asked twice goes over one.
+        if request.method in _REPEATABLE and not request.has_body and not request.upgrade:
+            kept = pool.kept(self._target)
+            if kept is not None and await self._over(kept, headers, pool, reused=True):
+                return
+        app = await pool.fresh(self._target)
+        if app is None:
+            raise NobodyError
+        await self._over(app, headers, pool)
+
+    async def _over(self, app: Wire, headers: Headers, pool: Pool, *, reused: bool = False) -> bool:
+        """Ask over this connection; returns False when a reused one turned out to be gone."""
+        parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=ANSWER_HEAD_LIMIT)
+        try:
+            head = parser.send(
+                h11.Request(method=self._request.method, target=self._passed.target, headers=_raw(headers))
+            )
+        except h11.LocalProtocolError as error:
+            app.abort()
+            raise RefusedError(HTTPStatus.BAD_REQUEST, f"{error}") from error
+        client = self._client
+        app.on_end = None
+        client.on_lost = app.close
+        client.on_bytes = app.on_bytes = self._touch
+        loop = asyncio.get_running_loop()
+        sending: asyncio.Task[None] | None = None
+        reusable = False
+        before = app.arrived
+        try:
+            app.write(head)
+            if self._request.has_body:
+                sending = loop.create_task(self._send(app, parser))
+            else:
+                parser.send(h11.EndOfMessage())
+                self._watch(app)
+            if client.lost:
+                app.abort()
+            try:
+                response = await self._head(app, parser, sending)
+            except GarbageError:
+                if reused and app.arrived == before:
+                    return False
+                raise
+            if response is not None:
+                reusable = await self._answer(app, parser, response, sending)
+        finally:
+            client.on_end = client.on_lost = client.on_bytes = app.on_bytes = None
+            if sending is not None:
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
+            if reusable and not client.lost:
+                pool.give(self._target, app)
+            else:
+                app.abort()
+        return True
+
+    async def _send(self, app: Wire, parser: h11.Connection) -> None:
+        """Pass the body on; when the client stops half-way the app is told, and may still answer."""
+        client, request = self._client, self._request
+        try:
+            if request.length is not None:
+                await client.pass_on(app, request.length)
+            else:
+                await self._send_chunks(app, parser)
+        except asyncio.IncompleteReadError:
+            app.write_eof()
+        except ConnectionResetError:
+            return
+        self._watch(app)
+
+    async def _send_chunks(self, app: Wire, parser: h11.Connection) -> None:
+        client, reader = self._client, self._request.parser
+        while True:
+            try:
+                event = await _next_event(client, reader)
+            except h11.RemoteProtocolError as error:
+                if client.ended:
+                    raise asyncio.IncompleteReadError(b"", None) from error
+                raise RefusedError(HTTPStatus.BAD_REQUEST, f"{error}") from error
+            if isinstance(event, h11.Data):
+                app.write(_joined(parser, event))
+                await app.drain()
+            else:
+                # Trailers end here: the guard has not seen them, and apps add them to the headers that it has.
+                app.write(parser.send(h11.EndOfMessage()))
+                client.unread(reader.trailing_data[0])
+                return
+
+    def _touch(self) -> None:
+        self._activity.last_byte = self._clock()
+
+    def _watch(self, app: Wire) -> None:
+        """Tell the app when the client ends its side: most then stop working on what nobody waits for."""
+        self._client.on_end = app.write_eof
+        if self._client.ended:
+            app.write_eof()
+
+    async def _head(self, app: Wire, parser: h11.Connection, sending: asyncio.Task[None] | None) -> h11.Response | None:
+        """Wait for the head of the answer, passing interim ones on; None after an upgraded connection has ended."""
+        if sending is not None:
+            sending.add_done_callback(partial(_stop_waiting, app))
+        while True:
+            try:
+                event = await _next_event(app, parser)
+            except h11.RemoteProtocolError as error:
+                if sending is not None and app.gave_up:
+                    await sending  # which raises why
+                raise GarbageError from error
+            if isinstance(event, h11.Response):
+                return event
+            if not isinstance(event, h11.InformationalResponse):
+                raise GarbageError
+            if event.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+                await self._switch(app, parser, event)
+                return None
+            if self._request.version == "1.1":
+                told = h11.InformationalResponse(
+                    status_code=event.status_code, headers=_raw(self._cleaned(event)), reason=event.reason
+                )
+                self._client.write(self._request.parser.send(told))
+
+    async def _answer(
+        self, app: Wire, parser: h11.Connection, response: h11.Response, sending: asyncio.Task[None] | None
+    ) -> bool:
+        """Pass the answer on; returns whether the app's connection can be used again."""
+        client, request = self._client, self._request
+        theirs = _decoded(response)
+        chunked = bool(words(theirs, "transfer-encoding"))
+        length = None if chunked else next((int(value) for name, value in theirs if name == "content-length"), None)
+        self.status = response.status_code
+        uploading = sending is not None and not sending.done()
+        self.keep = request.keeps and not (uploading and self.status >= HTTPStatus.BAD_REQUEST)
+        headers = self._cleaned(response) + tuple(("set-cookie", cookie) for cookie in self._passed.cookies)
+        if length is not None and self.status != HTTPStatus.NO_CONTENT:
+            headers += (("content-length", str(length)),)
+        if not self.keep:
+            headers += (("connection", "close"),)
+        try:
+            head = request.parser.send(
+                h11.Response(status_code=self.status, headers=_raw(headers), reason=response.reason)
+            )
+            if request.method == "HEAD" or self.status in _BODILESS:
+                length = 0
+                client.write(head)
+            elif length is not None:
+                app.unread(parser.trailing_data[0])
+                await app.pass_on(client, length, first=head)
+            else:
+                client.write(head)
+                await self._pass_events(app, parser)
+        except (h11.ProtocolError, asyncio.IncompleteReadError):
+            self.keep = False
+            client.reset()
+            return False
+        except ConnectionResetError:
+            self.keep = False
+            return False
+        if sending is not None and not sending.done():
+            await asyncio.wait({sending}, timeout=UPLOAD_SECONDS)
+        sent = sending is None or (sending.done() and sending.exception() is None)
+        self.keep = self.keep and sent
+        ends = response.http_version < b"1.1" or "close" in words(theirs, "connection")
+        return sent and not ends and request.method != "HEAD" and (chunked or length is not None)
+
+    async def _pass_events(self, app: Wire, parser: h11.Connection) -> None:
+        client, writer = self._client, self._request.parser
+        while True:
+            event = await _next_event(app, parser)
+            if isinstance(event, h11.Data):
+                client.write(_joined(writer, event))
+                await client.drain()
+                continue
+            if app.broken:
+                raise h11.RemoteProtocolError("the answer is cut off")
+            after = trailers(_decoded(event)) if isinstance(event, h11.EndOfMessage) else ()
+            client.write(writer.send(h11.EndOfMessage(headers=_raw(after) if self._request.version == "1.1" else [])))
+            app.unread(parser.trailing_data[0])
+            return
+
+    async def _switch(self, app: Wire, parser: h11.Connection, event: h11.InformationalResponse) -> None:
+        """Answer an upgrade, and pass bytes both ways, each way until its own end."""
+        client, writer = self._client, self._request.parser
+        headers = self._cleaned(event) + tuple(("set-cookie", cookie) for cookie in self._passed.cookies)
+        kinds = ", ".join(value for name, value in _decoded(event) if name == "upgrade")
+        headers += (("connection", "Upgrade"), ("upgrade", kinds))
+        self.status, self.upgraded = event.status_code, True
+        client.on_end = None
+        writer.next_event()  # the end of the request, after which its sender may be switched
+        client.write(
+            writer.send(h11.InformationalResponse(status_code=101, headers=_raw(headers), reason=event.reason))
+        )
+        app.unread(parser.trailing_data[0])
+        loop = asyncio.get_running_loop()
+        self._activity.upgraded += 1
+        ways = {loop.create_task(_one_way(client, app)), loop.create_task(_one_way(app, client))}
+        try:
+            done, others = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            if others and not any(way.exception() for way in done):
+                await asyncio.wait(others, timeout=HALF_SECONDS)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(app.flush(), FLUSH_SECONDS)
+        finally:
+            self._activity.upgraded -= 1
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+
+    def _cleaned(self, event: h11.Response | h11.InformationalResponse) -> Headers:
+        return to_client(_decoded(event), self._public, self._target)
+
+
+def _stop_waiting(app: Wire, sending: asyncio.Task[None]) -> None:
+    """Wait for no answer to a request that cannot be read to its end."""
+    if not sending.cancelled() and sending.exception() is not None:
+        app.give_up()
+
+
+async def _one_way(source: Wire, sink: Wire) -> None:
+    await source.pass_on(sink, None)
+    sink.write_eof()
+
+
+async def _next_event(wire: Wire, parser: h11.Connection) -> h11.Event | type[h11.PAUSED]:
+    while True:
+        event = parser.next_event()
+        if event is not h11.NEED_DATA:
+            return event  # type: ignore[return-value]  # NEED_DATA is ruled out, which the types cannot say
+        parser.receive_data(await wire.receive())
+
+
+def _joined(parser: h11.Connection, event: h11.Data) -> bytes:
+    return b"".join(parser.send_with_data_passthrough(event) or ())
+
+
+def _raw(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+def _decoded(event: h11.Response | h11.InformationalResponse | h11.EndOfMessage) -> Headers:
+    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers)

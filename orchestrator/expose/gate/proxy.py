@@ -1,0 +1,400 @@
+"""The gate: a port on which every request is judged by a keeper, and passed on to an app or answered here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import resource
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import h11
+
+from orchestrator.engine.errors import PinoctlError
+from orchestrator.expose.gate.apps import Meter, State
+from orchestrator.expose.gate.contract import Pass, Seen
+from orchestrator.expose.gate.exchange import CLIENT_GONE, Exchange, GarbageError, NobodyError
+from orchestrator.expose.gate.heads import words
+from orchestrator.expose.gate.pool import Pool
+from orchestrator.expose.gate.reading import OWN, RefusedError, Request, read_request
+from orchestrator.expose.gate.trust import Public, Trust, seen_through
+from orchestrator.expose.gate.waiting import STATE_PATH, answer, broken_answer, state_answer, waiting_answer
+from orchestrator.expose.gate.wire import Wire
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Mapping
+
+    from orchestrator.expose.gate.apps import Activity, Apps
+    from orchestrator.expose.gate.contract import Answer, Gatekeeper
+
+BACKLOG = 1024
+OWN_BODY_LIMIT = 16 * 1024  # bytes of a form of ours
+MOST_FILES = 65536
+
+_log = logging.getLogger(__name__)
+
+
+class GateError(PinoctlError):
+    """The gate could not be opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the gate waits, in seconds; bodies and upgraded connections that move may last for ever."""
+
+    head: float = 10.0  # for a head, from its first byte
+    idle: float = 75.0  # for the next request
+    body: float = 600.0  # for the next byte of a body that a client sends
+    flush: float = 60.0  # for a slow client to take the end of an answer
+    linger: float = 5.0  # for a client to end a connection that we have ended
+    waiting: int = 512  # connections without a request that was let through; beyond these the oldest are cut
+
+
+class Gate:
+    """One open port; made by `listen`. `trust` may be changed while it is open."""
+
+    def __init__(
+        self, keeper: Gatekeeper, app: str | None, apps: Apps, trust: Trust, meter: Meter, patience: Patience
+    ) -> None:
+        self.trust = trust
+        self.app = app
+        self.keeper, self.apps, self.meter, self.patience = keeper, apps, meter, patience
+        self.audit: Callable[[Mapping[str, object]], None] = _silent
+        self.local_host: Callable[[str], bool] = _never
+        self.pool = Pool()
+        self._server: asyncio.Server | None = None
+        self._tls = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wires: set[Wire] = set()
+        self._strangers: dict[Wire, None] = {}  # who has not been let through, the oldest first
+
+    @classmethod
+    async def listen(
+        cls,
+        host: str,
+        port: int,
+        *,
+        keeper: Gatekeeper,
+        app: str | None,
+        apps: Apps,
+        trust: Trust | None = None,
+        audit: Callable[[Mapping[str, object]], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        meter: Meter | None = None,
+        tls: ssl.SSLContext | None = None,
+        patience: Patience | None = None,
+        local_host: Callable[[str], bool] | None = None,
+    ) -> Gate:
+        """Listen on host and port (0 takes a free one; `.port` says which), for one app or (`app` None) for all.
+
+        Gates that share a `meter` count together. `local_host` tells for which apps Host is to be their own address
+        instead of the browser's. `audit` is told of every request: method, path, status, bytes, ms, peer, app; never a
+        query, a header or a body. Raises GateError when the port is taken.
+        """
+        gate = cls(keeper, app, apps, trust or Trust(), meter or Meter(clock), patience or Patience())
+        gate.audit, gate.local_host = audit or _silent, local_host or _never
+        gate._tls = tls is not None
+        _allow_many_files()
+        try:
+            gate._server = await asyncio.get_running_loop().create_server(
+                gate._wire, host, port, backlog=BACKLOG, ssl=tls
+            )
+        except OSError as error:
+            raise GateError(
+                f"cannot listen on port {port} of `{host}`: {error.strerror or error}",
+                hint="End what listens there, or choose another port",
+            ) from error
+        return gate
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; 0 when it is closed."""
+        return int(self._server.sockets[0].getsockname()[1]) if self._server and self._server.sockets else 0
+
+    def activity(self, app: str) -> Activity:
+        """Return the counters of an app; they go on counting."""
+        return self.meter.of(app)
+
+    async def close(self) -> None:
+        """Stop listening and end every connection; when this returns, no task and no socket is left."""
+        if self._server is None:
+            return
+        self._server.close()
+        while self._tasks or self._wires:
+            running = list(self._tasks)
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            for wire in list(self._wires):
+                wire.abort()
+            await asyncio.sleep(0)  # aborted transports close their sockets in the loop's next round
+        self.pool.close()
+        await asyncio.sleep(0)
+        await self._server.wait_closed()
+        self._server = None
+
+    def _wire(self) -> Wire:
+        return Wire(self._accept, self._wires.discard)
+
+    def _accept(self, wire: Wire) -> None:
+        self._wires.add(wire)
+        self._strangers[wire] = None
+        if len(self._strangers) > self.patience.waiting:
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            oldest.abort()
+        task = asyncio.get_running_loop().create_task(Visit(self, wire, tls=self._tls).serve())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def let_in(self, wire: Wire) -> None:
+        """Count a connection no longer among those of strangers."""
+        self._strangers.pop(wire, None)
+
+    def stranger(self, wire: Wire) -> None:
+        """Count a connection among those that wait, as the latest one."""
+        self._strangers.pop(wire, None)
+        if not wire.lost:
+            self._strangers[wire] = None
+
+
+class Visit:
+    """One connection of a client, and its requests one after the other."""
+
+    def __init__(self, gate: Gate, wire: Wire, *, tls: bool) -> None:
+        self._gate, self._wire, self._tls = gate, wire, tls
+
+    async def serve(self) -> None:
+        """Answer until the client ends, or has to be sent away."""
+        wire = self._wire
+        try:
+            while await self._await_request():
+                if not await self._one():
+                    await self._finish()
+                    break
+                self._gate.stranger(wire)
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        except Exception:
+            _log.exception("a request broke the gate's own code; its connection is cut")
+        finally:
+            self._gate.let_in(wire)
+            wire.abort()
+
+    async def _await_request(self) -> bool:
+        with self._at_most(self._gate.patience.idle):
+            return await self._wire.readable()
+
+    @contextlib.contextmanager
+    def _at_most(self, seconds: float) -> Any:
+        """Let nobody wait longer than this for what the client may send."""
+        timer = asyncio.get_running_loop().call_later(seconds, self._wire.give_up)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    async def _one(self) -> bool:
+        """Answer one request; returns whether there may be another."""
+        gate, wire = self._gate, self._wire
+        began, before = time.monotonic(), wire.sent
+        try:
+            with self._at_most(gate.patience.head):
+                request = await read_request(wire)
+        except RefusedError as error:
+            status = HTTPStatus.REQUEST_TIMEOUT if wire.gave_up else error.status
+            self._say(None, answer(status, f"{error}\n"), keep=False)
+            self._tell(None, gate.app, status, began, before)
+            return False
+        if request is None:
+            return False
+        public = seen_through(gate.trust, wire.peer, request.headers, tls=self._tls)
+        visit = _Handling(self, gate, wire, request, public)
+        try:
+            keep = await visit.run()
+        finally:
+            self._tell(request, visit.app or gate.app, visit.status, began, before, public.peer)
+        return keep
+
+    def _say(self, request: Request | None, said: Answer, *, keep: bool) -> None:
+        self._wire.write(written(request, said, keep=keep))
+
+    def _tell(
+        self, request: Request | None, app: str | None, status: int, began: float, before: int, peer: str = ""
+    ) -> None:
+        path = "" if request is None else request.path
+        if request is not None and request.own:  # names of our own paths may carry what is secret further down
+            path = OWN + path.removeprefix(OWN).partition("/")[0]
+        self._gate.audit(
+            {
+                "event": "request",
+                "app": app,
+                "method": request.method if request is not None else "",
+                "path": path,
+                "status": status,
+                "bytes": self._wire.sent - before,
+                "ms": round((time.monotonic() - began) * 1000, 1),
+                "peer": peer or self._wire.peer,
+            }
+        )
+
+    async def _finish(self) -> None:
+        """End our side once all is sent, and wait a little for the client to end its own.
+
+        Cutting off a client that is still sending would reset the connection, and it might never see the answer.
+        """
+        wire, patience = self._wire, self._gate.patience
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(wire.flush(), patience.flush)
+            wire.write_eof()
+            wire.gave_up = False
+            with self._at_most(patience.linger):
+                while await wire.receive():
+                    pass
+
+
+class _Handling:
+    """One request at the gate: judged, then passed on or answered."""
+
+    def __init__(self, visit: Visit, gate: Gate, wire: Wire, request: Request, public: Public) -> None:
+        self._visit, self._gate, self._wire, self._request, self._public = visit, gate, wire, request, public
+        self.app: str | None = None
+        self.status = 0
+
+    async def run(self) -> bool:
+        """Answer; returns whether the client may send another request."""
+        request, gate = self._request, self._gate
+        body = b""
+        unread = request.has_body
+        if request.own and request.method == "POST" and unread:
+            with self._visit._at_most(gate.patience.head):  # noqa: SLF001  # two parts of one thing
+                try:
+                    body = await own_body(self._wire, request)
+                except RefusedError as error:
+                    return self._say(answer(error.status, f"{error}\n"), keep=False)
+            unread = False
+        decision = gate.keeper.decide(
+            Seen(
+                method=request.method,
+                target=request.target,
+                headers=request.headers,
+                peer=self._public.peer,
+                secure=self._public.secure,
+                host=self._public.host,
+                upgrade=request.upgrade,
+                app=gate.app,
+                body=body,
+            )
+        )
+        keep = request.keeps and not unread
+        if not isinstance(decision, Pass):
+            return self._say(decision, keep=keep)
+        self.app = decision.app
+        if request.own:
+            own = request.path == STATE_PATH
+            said = state_answer(decision.app, self._state()) if own else answer(HTTPStatus.NOT_FOUND, "not found\n")
+            return self._say(said, keep=keep, cookies=decision.cookies)
+        return await self._forward(decision, keep=keep)
+
+    async def _forward(self, passed: Pass, *, keep: bool) -> bool:
+        gate, request, wire = self._gate, self._request, self._wire
+        target = gate.apps.target(passed.app)
+        if target is None:
+            return self._say(waiting_answer(passed.app, self._state(), request), keep=keep, cookies=passed.cookies)
+        gate.let_in(wire)
+        exchange = Exchange(wire, request, passed, self._public, target)
+        activity = gate.meter.of(passed.app)
+        activity.open += 1
+        activity.last_request = gate.meter.clock()
+        try:
+            await exchange.run(gate.pool, activity, gate.meter.clock, local_host=gate.local_host(passed.app))
+        except NobodyError:
+            gate.apps.lost(passed.app)
+            return self._say(waiting_answer(passed.app, self._state(), request), keep=keep, cookies=passed.cookies)
+        except GarbageError:
+            if wire.lost:
+                self.status = CLIENT_GONE
+                return False
+            return self._say(broken_answer(passed.app, request), keep=keep, cookies=passed.cookies)
+        except RefusedError as error:
+            return self._say(answer(error.status, f"{error}\n"), keep=False)
+        finally:
+            activity.open -= 1
+            activity.last_request = activity.last_byte = gate.meter.clock()
+            self.status = self.status or exchange.status
+        return exchange.keep and not wire.lost
+
+    def _state(self) -> State:
+        """Say how the app is to who waits for it: one that is ready and does not answer is starting at best."""
+        app = self.app or ""
+        state = self._gate.apps.state(app)
+        if state.word == "ready" and (self._request.path != STATE_PATH or self._gate.apps.target(app) is None):
+            return State("starting", "it does not answer yet")
+        return state
+
+    def _say(self, said: Answer, *, keep: bool, cookies: tuple[str, ...] = ()) -> bool:
+        self.status = said.status
+        if cookies:
+            said = type(said)(said.status, (*said.headers, *(("set-cookie", one) for one in cookies)), said.body)
+        self._wire.write(written(self._request, said, keep=keep))
+        return keep
+
+
+async def own_body(wire: Wire, request: Request) -> bytes:
+    """Read a form of our own; raises RefusedError (413 beyond OWN_BODY_LIMIT, 400 for one that cannot be read)."""
+    if request.length is not None and request.length > OWN_BODY_LIMIT:
+        raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the form is too long")
+    if "100-continue" in words(request.headers, "expect"):
+        wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    reader, body = request.parser, bytearray()
+    while True:
+        try:
+            event = reader.next_event()
+            if event is h11.NEED_DATA:
+                reader.receive_data(await wire.receive())
+                continue
+        except h11.RemoteProtocolError as error:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, f"{error}") from error
+        if not isinstance(event, h11.Data):
+            wire.unread(reader.trailing_data[0])
+            return bytes(body)
+        body += event.data
+        if len(body) > OWN_BODY_LIMIT:
+            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the form is too long")
+
+
+def written(request: Request | None, said: Answer, *, keep: bool) -> bytes:
+    """Write an answer of our own as it goes over the wire."""
+    status = HTTPStatus(said.status)
+    bodiless = status in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}"]
+    lines += [f"{name}: {value}" for name, value in said.headers if name not in {"content-length", "connection"}]
+    if not bodiless:
+        lines.append(f"content-length: {len(said.body)}")
+    if not keep:
+        lines.append("connection: close")
+    if any(sign in line for line in lines for sign in "\r\n\0"):
+        raise ValueError("a header of our own has a line end in it")
+    head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+    return head if bodiless or (request is not None and request.method == "HEAD") else head + said.body
+
+
+def _allow_many_files() -> None:
+    """Raise the soft limit of open files: every open page needs two, and many systems start with 1024."""
+    with contextlib.suppress(OSError, ValueError):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _silent(_event: Mapping[str, object]) -> None:
+    """Tell nobody."""
+
+
+def _never(_app: str) -> bool:
+    return False
