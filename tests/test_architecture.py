@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lock": {"engine"},
     "hosts": {"engine"},
     "snapshots": {"engine"},
+    "expose": {"engine", "hosts"},
     "catalog": {"engine"},
     "torch": {"engine"},
     "plan": {"engine", "hosts", "launcher", "torch"},
