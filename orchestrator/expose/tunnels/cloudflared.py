@@ -105,10 +105,10 @@ def _token(here: Here) -> str:
 
 def _leads(quoted: str, start: Start) -> Told | None:
     try:
-        rules = json.loads(json.loads(quoted)).get("ingress") or []
-    except (ValueError, AttributeError):
-        return None
-    leads = [(str(rule.get("hostname")), str(rule.get("service"))) for rule in rules if rule.get("hostname")]
+        rules = json.loads(json.loads(quoted))["ingress"]
+        leads = [(str(rule["hostname"]), str(rule["service"])) for rule in rules if rule.get("hostname")]
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return None  # not what it was when this was written; the host may be given
     for host, service in leads:
         if service.startswith("http") and _port(service) == start.port:
             return Told(url=f"https://{host}")

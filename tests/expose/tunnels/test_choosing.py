@@ -1,0 +1,97 @@
+"""Which providers are chosen, in which order, and what is said of the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.engine.errors import BadInputError
+from orchestrator.expose.tunnels.choosing import choose, names
+from orchestrator.expose.tunnels.provider import Own, Wants
+from tests.expose.tunnels.common import here
+
+TOKENS = {"NGROK_AUTHTOKEN": "t", "CLOUDFLARED_TOKEN": "t"}
+FREE = ["cloudflared-quick", "localtunnel", "localhost.run", "pinggy", "serveo"]
+
+
+def chosen(*arguments, **more) -> list[str]:
+    return [provider.name for provider in choose(*arguments, **more).providers]
+
+
+def test_the_order(tmp_path: Path):
+    everything = here(
+        tmp_path,
+        {**TOKENS, "PINOCTL_FRP_SERVER": "h", "PINOCTL_FRP_URL": "https://h", "PINOCTL_SSH_TUNNEL": "me@host"},
+        own=Own("https://x"),
+    )
+    assert chosen(everything) == ["own", "ngrok", "cloudflared-named", "frp", "ssh:me@host", *FREE]
+    assert choose(everything).left == ()
+
+
+def test_on_a_bare_machine(tmp_path: Path):
+    choice = choose(here(tmp_path))
+    assert [provider.name for provider in choice.providers] == FREE
+    assert {left.name: bool(left.hint) for left in choice.left} == {
+        "own": False,
+        "ngrok": True,
+        "cloudflared-named": True,
+        "frp": True,
+    }
+    assert "200 requests" in choice.caveats["cloudflared-quick"]
+
+
+def test_apps_that_stream_avoid_quick_tunnels(tmp_path: Path):
+    assert chosen(here(tmp_path, wants=Wants(streams=True)))[-1] == "cloudflared-quick"
+
+
+def test_without_ssh(tmp_path: Path):
+    choice = choose(here(tmp_path, which=lambda _name: None))
+    assert [provider.name for provider in choice.providers] == FREE[:2]
+    assert {left.hint for left in choice.left if left.name in FREE} == {"Install it: `apt-get install openssh-client`"}
+
+
+def test_excluded(tmp_path: Path):
+    choice = choose(here(tmp_path), excluded={"localtunnel"})
+    assert "localtunnel" not in [provider.name for provider in choice.providers]
+    assert "left out on request" in [left.why for left in choice.left if left.name == "localtunnel"]
+
+
+def test_a_platform_that_forbids_tunnels(tmp_path: Path):
+    machine = here(tmp_path, TOKENS, own=Own("https://frame", probe=False), forbids="Colab's free tier forbids it")
+    choice = choose(machine)
+    assert [provider.name for provider in choice.providers] == ["own"]
+    assert all(left.why == "Colab's free tier forbids it" for left in choice.left)
+    forced = choose(machine, "ngrok")
+    assert forced.caveats["ngrok"].startswith("Colab's free tier forbids it")
+
+
+@pytest.mark.parametrize(
+    ("forced", "environ", "expected"),
+    [
+        ("cloudflared", {}, ["cloudflared-quick"]),
+        ("cloudflared", TOKENS, ["cloudflared-named", "cloudflared-quick"]),
+        ("Localtunnel", TOKENS, ["localtunnel"]),
+        ("ssh", {}, ["localhost.run", "pinggy", "serveo"]),
+        ("ssh:me@host:22", {}, ["ssh:me@host:22"]),
+    ],
+)
+def test_forced(tmp_path: Path, forced: str, environ: dict[str, str], expected: list[str]):
+    assert chosen(here(tmp_path, environ), forced) == expected
+
+
+def test_forced_and_impossible(tmp_path: Path):
+    with pytest.raises(BadInputError, match="`NGROK_AUTHTOKEN` is not set") as caught:
+        choose(here(tmp_path), "ngrok")
+    assert "dashboard.ngrok.com" in (caught.value.hint or "")
+
+
+def test_forced_and_unknown(tmp_path: Path):
+    with pytest.raises(BadInputError, match="no tunnel called `bore`") as caught:
+        choose(here(tmp_path), "bore")
+    assert all(f"`{name}`" in (caught.value.hint or "") for name in names())
+
+
+def test_an_ssh_host_in_the_environment_that_is_none(tmp_path: Path):
+    with pytest.raises(BadInputError, match="no SSH host"):
+        choose(here(tmp_path, {"PINOCTL_SSH_TUNNEL": "a b"}))
