@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.agent import leftovers, proc
@@ -23,7 +24,7 @@ from orchestrator.agent.probe import Probe, http_probe
 from orchestrator.agent.protocol import VERSIONS, choose_version, encode_line
 from orchestrator.agent.questions import Questions
 from orchestrator.agent.ready import Readiness
-from orchestrator.agent.record import last_start, read_record, settled, store_record
+from orchestrator.agent.record import last_start, read_lent, read_record, settled, store_lent, store_record
 from orchestrator.agent.requests import arguments, install_options, up_options, whole
 from orchestrator.agent.server import Server
 from orchestrator.agent.serving import Serving
@@ -76,7 +77,7 @@ class Agent:
         self._sleep = sleep
         self._idle = idle
         self._inside = inside or Inside()
-        self.asked = False  # whether a client has asked for work
+        self.asked = False  # whether a client has asked for work, or had the agent started and will ask for it
         self._done = asyncio.Event()
         self._reason = "down"
         self._started = time.time()
@@ -235,6 +236,7 @@ class Agent:
     async def start_again(self) -> dict[str, Any]:
         """Bring the app up as it was started last."""
         self.asked = True
+        self._lend(read_lent(self.files))
         self._learn_secrets()
         return await self.lifecycle.up(UpOptions(start=last_start(self.files)))
 
@@ -310,7 +312,10 @@ class Agent:
     def _lend(self, environment: Any) -> None:
         """Take variables that a command brings along from its user, who is somewhere else than a container's agent."""
         if isinstance(environment, Mapping):
-            os.environ.update({str(name): str(value) for name, value in environment.items()})
+            lent = {str(name): str(value) for name, value in environment.items()}
+            os.environ.update(lent)
+            if self._inside.remembers:
+                store_lent(self.files, lent)
             engine: Any = self.lifecycle.opened
             if engine is not None:
                 engine.base_env.update(os.environ)
@@ -324,6 +329,7 @@ class Agent:
             channel.streams -= 1
 
     async def _hello(self, _channel: Channel, request: Mapping[str, Any]) -> dict[str, Any]:
+        self.asked |= request.get("started") is True
         return {
             "version": choose_version(request.get("versions")),
             "versions": list(VERSIONS),
@@ -360,6 +366,8 @@ class Agent:
         self._given(request)
         self.asked = True
         options = up_options(request, self.app.script)
+        if request.get("again") is True:
+            options = replace(options, start=last_start(self.files))
         self._learn_secrets()
         result = await self._streamed(channel, self.lifecycle.up(options))
         return {
@@ -376,6 +384,8 @@ class Agent:
         self.asked = True
         channel.saves = request.get("checkpoints") is True
         result = await self._streamed(channel, self.lifecycle.install(install_options(request)))
+        if result.get("failed") and request.get("keep") is True:
+            self._idle = float("inf")
         await self._scrub()
         return {"app": self.files.app, **result, "place": self._inside.place, "log": str(self.files.terminal)}
 
@@ -383,6 +393,7 @@ class Agent:
         script = request.get("script")
         if not isinstance(script, str) or not script:
             raise BadInputError("`run` needs the name of a script")
+        self.asked = True
         self._given(request)
         self._learn_secrets()
         result = await self._streamed(channel, self.lifecycle.run(Target(self.app.script(script), arguments(request))))

@@ -97,11 +97,15 @@ class Client:
         return cls.over(connect(path, timeout=timeout), timeout=timeout)
 
     @classmethod
-    def over(cls, connection: Connection, *, timeout: float | None = 30.0) -> Client:
-        """Agree on a version with the agent at the other end of a connection; see `connect`."""
+    def over(cls, connection: Connection, *, timeout: float | None = 30.0, started: bool = False) -> Client:
+        """Agree on a version with the agent at the other end of a connection; see `connect`.
+
+        `started` tells an agent in a container that this client had it started: it starts nothing then but what it is
+        asked for.
+        """
         client = cls(connection, timeout=timeout)
         try:
-            client.about = client._ask("hello", versions=list(VERSIONS))
+            client.about = client._ask("hello", versions=list(VERSIONS), started=started or None)
         except BaseException:
             client.close()
             raise
@@ -138,13 +142,14 @@ class Client:
         fresh: bool = False,
         from_step: int | None = None,
         timeout: float | None = None,
+        again: bool = False,
         start: str | None = None,
         args: Mapping[str, Any] | None = None,
         answers: Any = None,
         pairs: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Bring the app up and wait; `listen` gets events and output meanwhile.
+        """Bring the app up and wait; `listen` gets events and output meanwhile, `again` takes what was started last.
 
         Returns `{app, state, url, failed, failed_children, place, log}`; `failed` is None or `{script, step, method,
         reason, hint, lines}`.
@@ -155,6 +160,7 @@ class Client:
             fresh=fresh,
             from_step=from_step,
             timeout=timeout,
+            again=again or None,
             start=start,
             args=args,
             answers=answers,
@@ -169,6 +175,7 @@ class Client:
         fresh: bool = False,
         checkpoints: bool = False,
         trusted: bool = False,
+        keep: bool = False,
         from_step: int | None = None,
         answers: Any = None,
         pairs: Mapping[str, Any] | None = None,
@@ -176,7 +183,8 @@ class Client:
     ) -> dict[str, Any]:
         """Install the app if needed and start nothing; answers as `up` does, with `state` `stopped` when it worked.
 
-        `checkpoints` promises to call `go_on` after each event of that kind: the script waits for it.
+        `checkpoints` promises to call `go_on` after each event of that kind: the script waits for it. `keep` has the
+        agent stay for as long as nobody ends it when the installation fails.
         """
         return self._work(
             "install",
@@ -184,6 +192,7 @@ class Client:
             fresh=fresh,
             checkpoints=checkpoints,
             trusted=trusted,
+            keep=keep or None,
             from_step=from_step,
             answers=answers,
             pairs=pairs,
@@ -202,18 +211,26 @@ class Client:
         listen: Listener = _ignore,
         answers: Any = None,
         pairs: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """Run one script of the app and wait: `{status, daemon, result, error, hint, step, method, failed_children}`.
 
         The start and install scripts answer as `up` does.
         """
-        return self._work("run", listen, script=script, args=args, answers=answers, pairs=pairs)
+        lent = dict(environment) if environment else None
+        return self._work("run", listen, script=script, args=args, answers=answers, pairs=pairs, environment=lent)
 
     def update(
-        self, *, listen: Listener = _ignore, answers: Any = None, pairs: Mapping[str, Any] | None = None
+        self,
+        *,
+        listen: Listener = _ignore,
+        answers: Any = None,
+        pairs: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """Run the update script, and go back to the state before when it fails."""
-        return self._work("update", listen, answers=answers, pairs=pairs)
+        lent = dict(environment) if environment else None
+        return self._work("update", listen, answers=answers, pairs=pairs, environment=lent)
 
     def stop(self, script: str | None = None) -> dict[str, Any]:
         """Stop one script, or the app; the agent stays."""

@@ -34,6 +34,7 @@ class Inside:
 
     place = "host"
     saves = False
+    remembers = False  # whether variables that a command lends are needed after a restart that nobody asked for
 
     def became(self, condition: Condition) -> None:
         """Take a new state of the app."""
@@ -69,6 +70,7 @@ class InContainer(Inside):
     """Serve an app in its container: `run` is the folder of what lives only while the container does."""
 
     place = "container"
+    remembers = True
 
     def __init__(self, run: Path, forwarder: Forwarder | None = None) -> None:
         self._run = run

@@ -5,11 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from typing import TYPE_CHECKING
 
 from orchestrator.agent.condition import FAILED, INSTALLING, NOT_INSTALLED, READY, STARTING, STOPPED, Condition
 from orchestrator.agent.contracts import Target
 from orchestrator.agent.files import AgentFiles, read_json, write_json
 from orchestrator.agent.outcome import Record
+from orchestrator.engine.redaction import is_secret, redact_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 
 def store_record(files: AgentFiles, record: Record, *, boot: str) -> None:
@@ -39,6 +45,27 @@ def last_start(files: AgentFiles) -> Target | None:
         return None
     arguments = start.get("args")
     return Target(start["path"], arguments if isinstance(arguments, dict) else {})
+
+
+def store_lent(files: AgentFiles, environment: Mapping[str, str]) -> None:
+    """Store those of the variables that a command brought along which are no secrets."""
+    plain = {
+        name: value
+        for name, value in environment.items()
+        if not is_secret(name) and "@" not in value and redact_url(value) == value  # a proxy's address has passwords
+    }
+    with contextlib.suppress(OSError):  # see store_record
+        write_json(_lent(files), plain)
+
+
+def read_lent(files: AgentFiles) -> dict[str, str]:
+    """Return the variables that the last command brought along, but for secrets."""
+    saved = read_json(_lent(files))
+    return {str(name): str(value) for name, value in saved.items()} if isinstance(saved, dict) else {}
+
+
+def _lent(files: AgentFiles) -> Path:
+    return files.state.with_name("lent.json")
 
 
 def settled(condition: Condition) -> Condition:

@@ -59,7 +59,10 @@ def run(
     name = usable_app(where, app)
     with Session(where, name, quiet=quiet) as session:
         path, args = resolved(session, script, given if isinstance(given, dict) else None)
-        return execute(session, path, args, answers=document, pairs=pairs, as_json=as_json)
+        try:
+            return execute(session, path, args, answers=document, pairs=pairs, as_json=as_json)
+        finally:
+            session.at.leave(name)
 
 
 def resolved(session: Session, script: str, given: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
@@ -83,7 +86,7 @@ def execute(
     from orchestrator.commands.up import finish  # noqa: PLC0415  # see above
 
     def work(client: Client, listen: Listener) -> dict[str, Any]:
-        return client.run(path, args, listen=listen, answers=answers, pairs=pairs)
+        return client.run(path, args, listen=listen, answers=answers, pairs=pairs, environment=session.lent())
 
     try:
         result = session.do(work)

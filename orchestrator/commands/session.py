@@ -14,7 +14,7 @@ from orchestrator.commands import ask
 from orchestrator.commands.overview import state_of
 from orchestrator.commands.progress import Progress
 from orchestrator.engine.errors import BadInputError, PinoctlError
-from orchestrator.places.choosing import place_of
+from orchestrator.places.choosing import HOST, place_of
 from orchestrator.state.app_state import AppState, Phase
 
 if TYPE_CHECKING:
@@ -72,6 +72,12 @@ class Session:
     def busy(self) -> bool:
         """Tell whether somebody else's command is installing or starting the app at this moment."""
         return self.state().phase in {Phase.INSTALLING, Phase.STARTING}
+
+    def lent(self) -> dict[str, str] | None:
+        """Return the user's variables that an agent has to be given, as it is not one of the user's processes."""
+        from orchestrator.commands.building import brought  # noqa: PLC0415  # only for containers
+
+        return brought() if self.at.name != HOST else None
 
     def do(self, work: Work) -> dict[str, Any]:
         """Ask for a piece of work and show what happens until it is done; raises PinoctlError."""

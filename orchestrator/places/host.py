@@ -41,6 +41,9 @@ class HostPlace:
 
         return spawn(self.home, app)
 
+    def leave(self, app: str) -> None:
+        """Do nothing: an agent on the host that has nothing to do ends by itself."""
+
     def find(self, app: str, *, timeout: float = 10.0) -> Client | None:
         """Connect to the app's agent, None when it has none."""
         from orchestrator.agent.spawn import find  # noqa: PLC0415  # see above

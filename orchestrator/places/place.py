@@ -23,6 +23,9 @@ class Place(Protocol):
     def spawn(self, app: str) -> Client:
         """Return a connection to the app's agent, started if there is none; raises PinoctlError."""
 
+    def leave(self, app: str) -> None:
+        """Stop what `spawn` started for this command alone, unless something of the app is up there now."""
+
     def find(self, app: str, *, timeout: float = 10.0) -> Client | None:
         """Connect to the app's agent, None when it has none; raises AgentGoneError when it does not answer."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.places.container import names
 from orchestrator.places.container.buildkit import build
-from orchestrator.places.container.docker import Docker, DockerError, told
+from orchestrator.places.container.docker import Docker, DockerError, RefusedError, told
 from orchestrator.torch.matrix import matrix, numbers
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ VARIABLE: Final = "PINOCTL_BASE_IMAGE"
 CERTIFICATES: Final = Path("/usr/local/share/ca-certificates")
 
 
-class NoBaseError(DockerError):
+class NoBaseError(RefusedError):
     """Report that no image to begin with can be had: none is here, and no registry gives one."""
 
 

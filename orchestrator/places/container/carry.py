@@ -12,6 +12,7 @@ from orchestrator.places.container.archives import Side
 from orchestrator.places.container.carrying import Carrying, Nothing
 from orchestrator.places.container.changes import (
     CHANGED,
+    DELETED,
     KEPT,
     KINDS,
     REMOVED_LIST,
@@ -21,12 +22,12 @@ from orchestrator.places.container.changes import (
     tree,
     users,
 )
-from orchestrator.places.container.docker import DockerError, told
-from orchestrator.places.container.names import KIND
+from orchestrator.places.container.docker import DockerError, RefusedError, told
+from orchestrator.places.container.names import APP, HOME, KIND
 from orchestrator.places.container.packing import Packing, gathered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from docker import DockerClient
 
@@ -77,16 +78,19 @@ def carry(
         apart = mounts_of(about)
         changes = docker.api.diff(old) or []
         pending = _pending(Side(docker, old))
-        hidden = [each for each in mounts_of(state) if each not in apart]
-        lost = users(changes, roots, apart) if hidden else []
-        for change in lost:
-            if below(change.path, hidden):
-                say(f"`{change.path}` stays in the old container, since the new one has a volume there")
-        apart = (*apart, *hidden)
+        refuse_hidden(docker, old, new, roots)
+        apart = (*apart, *mounts_of(state))
         trees = tree(changes, roots, apart)
         if not trees and not pending:
             return Carried()
-        with _never_started(docker, about["Image"]) as base, _never_started(docker, state["Image"]) as theirs:
+        labels = {
+            KIND: "helper",
+            **{name: value for name, value in (state["Config"]["Labels"] or {}).items() if name in {APP, HOME}},
+        }
+        with (
+            _never_started(docker, about["Image"], labels) as base,
+            _never_started(docker, state["Image"], labels) as theirs,
+        ):
             if theirs is None:
                 raise DockerError(
                     "the new container's image was deleted", hint="run the same command again: it is built anew"
@@ -109,6 +113,32 @@ def carry(
             f" as `NAME.new` or in `{roots[0]}/{KEPT}/{stamp}`"
         )
     return carried
+
+
+def refuse_hidden(docker: DockerClient, old: str, new: str, roots: Sequence[str]) -> None:
+    """Raise RefusedError where a mount of container `new` would hide what was made in `old` below `roots`."""
+    with told("what the user made cannot be listed"):
+        about: dict[str, Any] = docker.api.inspect_container(old)
+        apart = mounts_of(about)
+        hidden = [each for each in mounts_of(docker.api.inspect_container(new)) if each not in apart]
+        changes = docker.api.diff(old) or [] if hidden else []
+        side = Side(docker, old)
+        made = sorted(
+            leaf.path
+            for node in tree(changes, roots, apart)
+            for leaf in node.leaves()
+            if leaf.kind != DELETED and below(leaf.path, hidden)
+        )
+        first = next((path for path in made if not _folder(side, path)), None)  # a mount leaves an empty folder behind
+    if first is not None:
+        name, app = str(about.get("Name") or old).lstrip("/"), roots[0].rpartition("/")[2]
+        mount = next(each for each in hidden if below(first, [each]))
+        more = f" and {len(made) - 1} more" if len(made) > 1 else ""
+        raise RefusedError(
+            f"a mount at `{mount}` would hide what was made there: `{first}`{more}",
+            hint=f"copy it out with `docker cp {name}:{mount}/. FOLDER`, remove it with `pinoctl shell {app} -- rm -r"
+            f" {mount}`, and mount FOLDER then; or leave this mount out",
+        )
 
 
 def _told(plan: Plan) -> Carried:
@@ -147,12 +177,12 @@ def _folder(side: Side, path: str) -> bool:
 
 
 @contextlib.contextmanager
-def _never_started(docker: DockerClient, image: str) -> Iterator[str | None]:
+def _never_started(docker: DockerClient, image: str, labels: Mapping[str, str]) -> Iterator[str | None]:
     """Make a container to read an image from, and remove it in the end; None where the image is gone."""
     from docker.errors import ImageNotFound  # noqa: PLC0415  # slow to import, and hosts without a daemon never need it
 
     try:
-        made: str = docker.api.create_container(image, ["true"], labels={KIND: "helper"})["Id"]
+        made: str = docker.api.create_container(image, ["true"], labels=dict(labels))["Id"]
     except ImageNotFound:
         yield None
         return

@@ -23,6 +23,10 @@ class DockerError(PinoctlError):
     """Report what the daemon refused, or that it cannot be reached."""
 
 
+class RefusedError(DockerError):
+    """Report what cannot be had as it was asked for: asked again it would be refused again."""
+
+
 class Docker:
     """Hold a connection to a daemon; `look` says which, `info` what it told of itself."""
 
@@ -90,7 +94,7 @@ def told(what: str = "Docker refused") -> Iterator[None]:
         yield
     except APIError as error:
         text = str(error.explanation or error)
-        raise DockerError(f"{what}: {text.strip()}", hint=remedy_of(text)) from error
+        raise RefusedError(f"{what}: {text.strip()}", hint=remedy_of(text)) from error
     except (DockerException, RequestException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, RequestException):
             raise

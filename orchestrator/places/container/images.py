@@ -161,6 +161,13 @@ def clean(docker: Docker, app: str, keep: Collection[str]) -> list[str]:
     return removed
 
 
+def clean_unnamed(docker: Docker, home: Home, app: str) -> list[str]:
+    """Remove the images of an app of this home that have no name, unless something needs them; return which."""
+    ours = names.home_key(home)
+    unnamed = [each for each in listed(docker, app) if not each.tags and each.labels.get(names.HOME) == ours]
+    return [image.id for image in unnamed if _remove_unused(docker, image.id)]
+
+
 def _remove_unused(docker: Docker, image: str) -> bool:
     """Remove an image by its id, unless a container or another image needs it."""
     from docker.errors import APIError  # noqa: PLC0415  # see docker.connect

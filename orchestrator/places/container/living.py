@@ -37,6 +37,12 @@ def find(docker: Docker, name: str) -> dict[str, Any] | None:
         return found
 
 
+def runs(docker: Docker, name: str) -> bool:
+    """Tell whether a container runs."""
+    there = find(docker, name)
+    return there is not None and bool(there["State"]["Running"])
+
+
 def create(docker: Docker, spec: Spec) -> str:
     """Create a container and return its id; raises DockerError, also where another has its name."""
     with told(f"the container `{spec.name}` cannot be made"):
@@ -48,6 +54,12 @@ def start(docker: Docker, container: str) -> None:
     """Start a container; nothing happens to one that runs."""
     with told("the container cannot be started"):
         docker.api.start(container)
+
+
+def unpause(docker: Docker, container: str) -> None:
+    """Let a container go on that was paused."""
+    with told("the container is paused and cannot go on"):
+        docker.api.unpause(container)
 
 
 def stop(docker: Docker, container: str, *, seconds: int = STOP_SECONDS) -> None:
@@ -100,12 +112,17 @@ def wait(docker: Docker, container: str) -> int:
             return -1
 
 
-def agent_of(docker: Docker, container: str, app: str, home: str, *, timeout: float = 30.0) -> Client:
-    """Connect to the agent in a running container, which may only be starting; raises AgentGoneError, DockerError."""
+def agent_of(
+    docker: Docker, container: str, app: str, home: str, *, timeout: float = 30.0, started: bool = False
+) -> Client:
+    """Connect to the agent in a running container, which may only be starting; raises AgentGoneError, DockerError.
+
+    `started` tells it that the caller started the container, so that it starts the app only when it is asked to.
+    """
     stream = ExecStream(docker, container, ["sh", "-c", TALK, f"{home}/run/{app}.sock"])
     try:
         stream.settimeout(timeout)
-        return Client.over(stream, timeout=timeout)
+        return Client.over(stream, timeout=timeout, started=started)
     except TimeoutError as error:
         stream.close()
         raise AgentGoneError(
