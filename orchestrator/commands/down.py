@@ -25,6 +25,7 @@ def down(*, app: str | None, everything: bool, home: Path | None, as_json: bool)
     Stopping an app that does not run is no error. With --json an array of what was stopped.
     """
     from orchestrator.commands.apps import installed_app  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.exposing import hide  # noqa: PLC0415
     from orchestrator.commands.overview import known_apps, survey  # noqa: PLC0415
     from orchestrator.launcher.names import same_name  # noqa: PLC0415
     from orchestrator.places.choosing import place_of  # noqa: PLC0415
@@ -45,6 +46,7 @@ def down(*, app: str | None, everything: bool, home: Path | None, as_json: bool)
             output.report(error)
             failed = True
             continue
+        hide(where, name, keep=True)
         stopped.append({"app": name, "stopped": was})
         if not as_json:
             output.say(f"`{name}` is stopped" if was else f"`{name}` was not running")

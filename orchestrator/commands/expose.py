@@ -27,6 +27,7 @@ def expose(*, app: str, qr: bool, home: Path | None, as_json: bool, quiet: bool,
     """
     from orchestrator.commands.apps import installed_app  # noqa: PLC0415  # `--help` does without
     from orchestrator.commands.exposing import begin, given_exposure  # noqa: PLC0415
+    from orchestrator.commands.open import draw  # noqa: PLC0415
     from orchestrator.commands.progress import Progress  # noqa: PLC0415
 
     given = given_exposure(options)
@@ -37,25 +38,14 @@ def expose(*, app: str, qr: bool, home: Path | None, as_json: bool, quiet: bool,
         output.as_json({"app": name, **link.to_json()})
     else:
         if qr:
-            show_code(str(link.link))
+            draw(str(link.link), qr=True)
         output.data(str(link.link))
     return 1 if link.url is None and link.note else 0
 
 
-def show_code(link: str) -> None:
-    """Show an address as a QR code on stderr."""
-    import os  # noqa: PLC0415  # see above
-    import sys  # noqa: PLC0415
-
-    from orchestrator.expose.qr import terminal  # noqa: PLC0415
-
-    plain = bool(os.environ.get("NO_COLOR")) or not sys.stderr.isatty()
-    output.say(terminal(link, plain=plain))
-
-
 @click.command()
 @click.argument("app")
-@click.option("--forget", is_flag=True, help="Forget how it was exposed, and end every link and session of it.")
+@click.option("--forget", is_flag=True, help="End every link and session of it for good, too.")
 @home_option
 @json_option
 def hide(*, app: str, forget: bool, home: Path | None, as_json: bool) -> int:

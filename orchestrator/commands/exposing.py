@@ -12,7 +12,7 @@ from orchestrator.agent.files import AgentFiles, read_json
 from orchestrator.commands import output
 from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.expose.client import GateClient
-from orchestrator.expose.exposures import AUTO, NONE, Exposure, read
+from orchestrator.expose.exposures import NONE, Exposure, read, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,7 @@ def asked(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def given_exposure(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the exposure options say, as the gate takes it; what was not given is left out."""
-    from orchestrator.expose.guard.durations import parse_duration  # noqa: PLC0415  # rarely needed
+    from orchestrator.expose.guard.durations import parse  # noqa: PLC0415  # rarely needed
 
     tunnel, idle, hours = options.get("tunnel"), options.get("stop_after_idle"), options.get("max_hours")
     if options.get("no_tunnel"):
@@ -67,14 +67,10 @@ def given_exposure(options: Mapping[str, Any]) -> dict[str, Any]:
         "tunnel": tunnel,
         "public": options.get("public"),
         "framed": options.get("framed"),
-        "idle_seconds": None if idle is None else 0.0 if idle == "none" else parse_duration(idle),
+        "idle_seconds": None if idle is None else 0.0 if idle == "none" else parse(idle),
         "most_seconds": None if hours is None else hours * 3600,
         "at_end": options.get("stop_what"),
     }
-    if isinstance(tunnel, str) and tunnel not in {AUTO, NONE}:
-        from orchestrator.expose.tunnels.choosing import known  # noqa: PLC0415  # rarely needed
-
-        known(tunnel)
     return {key: value for key, value in given.items() if value is not None}
 
 
@@ -113,7 +109,7 @@ class Exposing:
 
     def give_up(self) -> Link:
         """Close the door of an app that did not come up; how it was exposed is kept for its next start."""
-        self.client.ask("hide", app=self.app)
+        self.client.ask("hide", app=self.app, keep=True)
         return NOWHERE
 
 
@@ -164,10 +160,24 @@ def shown_links(home: Home) -> dict[str, dict[str, Any]]:
     return {str(each["app"]): each for each in (answer or {}).get("apps", ())}
 
 
-def hide(home: Home, app: str, *, forget: bool = False) -> bool:
-    """Close an app's door and tunnel; `forget` it, or keep how it was exposed for its next start."""
-    answer = GateClient(home).ask("hide", app=app, forget=forget)
-    return bool((answer or {}).get("hidden"))
+def hide(home: Home, app: str, *, keep: bool = False, forget: bool = False) -> bool:
+    """Close an app's door and tunnel; tells whether there was any.
+
+    `keep` keeps how it was exposed for its next start, `forget` ends its links and sessions for good.
+    """
+    client = GateClient(home)
+    answer = client.ask("hide", app=app, keep=keep, forget=forget)
+    if answer is not None:
+        return bool(answer.get("hidden"))
+    kept = read(client.files.exposed)
+    known = app in kept
+    if known and not keep:
+        write(client.files.exposed, {name: each for name, each in kept.items() if name != app})
+    if forget and client.files.keys.exists():
+        from orchestrator.expose.gate.keys import Keys  # noqa: PLC0415  # rarely needed
+
+        Keys(client.files.keys).remove(app)
+    return known and not keep
 
 
 def look(home: Home, app: str) -> dict[str, Any]:

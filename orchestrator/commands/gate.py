@@ -61,8 +61,10 @@ def log(*, lines: int, home: Path | None, as_json: bool) -> int:
         output.as_json(entries)
         return 0
     for entry in entries:
-        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(entry.get("t") or 0)))
-        rest = " ".join(f"{key}={output.clean(str(value))}" for key, value in entry.items() if key not in {"t", "event"})
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(entry.get("time") or 0)))
+        rest = " ".join(
+            f"{key}={output.clean(str(value))}" for key, value in entry.items() if key not in {"time", "event"}
+        )
         output.data(f"{at} {output.clean(str(entry.get('event')))} {rest}")
     if not entries:
         output.say("nobody came yet")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -12,8 +12,6 @@ from orchestrator.engine.errors import BadInputError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SHORTEST = 8
 
 
 @click.group()
@@ -27,7 +25,9 @@ def people() -> None:
 @click.option("--password-file", type=click.File(), metavar="FILE", help="Read it from a file, `-` for stdin.")
 @home_option
 @json_option
-def add(*, name: str, apps: tuple[str, ...], password_file: click.utils.LazyFile | None, home: Path | None, as_json: bool) -> int:
+def add(
+    *, name: str, apps: tuple[str, ...], password_file: IO[str] | None, home: Path | None, as_json: bool
+) -> int:
     """Add a person, or give one another password or other apps; asks for the password."""
     from orchestrator.commands.apps import installed_app  # noqa: PLC0415  # `--help` does without
     from orchestrator.commands.ask import can_ask  # noqa: PLC0415
@@ -41,8 +41,6 @@ def add(*, name: str, apps: tuple[str, ...], password_file: click.utils.LazyFile
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     else:
         raise BadInputError("nobody is there to type a password", hint="give it with `--password-file FILE`")
-    if len(password) < SHORTEST:
-        raise BadInputError(f"a password has {SHORTEST} characters or more", hint="take a longer one")
     keys_of(where).set_password(name, password, allowed)
     if as_json:
         output.as_json({"name": name, "apps": allowed})
@@ -60,9 +58,13 @@ def list_(*, home: Path | None, as_json: bool) -> int:
 
     found = keys_of(home_of(home)).people()
     if as_json:
-        output.as_json([{"name": each.name, "apps": list(each.apps) if each.apps is not None else None} for each in found])
+        output.as_json(
+            [{"name": each.user, "apps": list(each.apps) if each.apps is not None else None} for each in found]
+        )
     elif found:
-        output.table([[each.name, ", ".join(each.apps) if each.apps is not None else "all"] for each in found], ["NAME", "APPS"])
+        output.table(
+            [[each.user, ", ".join(each.apps) if each.apps is not None else "all"] for each in found], ["NAME", "APPS"]
+        )
     else:
         output.say("nobody; `pinoctl people add NAME` adds somebody")
     return 0
@@ -76,8 +78,7 @@ def remove(*, name: str, home: Path | None, as_json: bool) -> int:
     """Let a person enter no more; whoever is in is out at the next click."""
     from orchestrator.commands.share import keys_of  # noqa: PLC0415  # `--help` does without
 
-    if not keys_of(home_of(home)).forget(name):
-        raise BadInputError(f"there is no `{name}`", hint="`pinoctl people list` shows who may enter")
+    keys_of(home_of(home)).forget(name)
     if as_json:
         output.as_json({"name": name, "removed": True})
     else:

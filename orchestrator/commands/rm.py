@@ -63,13 +63,15 @@ def _made_in_container(home: Home, name: str) -> list[str]:
 
 
 def _forget(home: Home, name: str) -> None:
-    """Remove what pinoctl itself kept of the app: logs, sockets, snapshots of updates, its place in the index."""
+    """Remove what pinoctl itself kept of the app: address, tokens, logs, sockets, snapshots, its place in the index."""
     from orchestrator.agent.files import AgentFiles  # noqa: PLC0415  # see above
+    from orchestrator.commands.exposing import hide  # noqa: PLC0415
     from orchestrator.engine.errors import PinoctlError  # noqa: PLC0415
     from orchestrator.places.container import settings  # noqa: PLC0415
     from orchestrator.snapshots.trees import remove_tree  # noqa: PLC0415
     from orchestrator.state.library import Library  # noqa: PLC0415
 
+    hide(home, name, forget=True)
     files = AgentFiles(home, name)
     remove_tree(files.folder)
     settings.discard(home, name)

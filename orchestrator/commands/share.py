@@ -15,18 +15,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.engine.home import Home
+    from orchestrator.expose.gate.book import Share
     from orchestrator.expose.gate.keys import Keys
-    from orchestrator.expose.gate.shares import Share
 
 
 def keys_of(home: Home) -> Keys:
     """Open the tokens, links and passwords of a home."""
     from orchestrator.expose.exposures import GateFiles  # noqa: PLC0415  # `--help` does without
+    from orchestrator.expose.gate.audit import Audit  # noqa: PLC0415
     from orchestrator.expose.gate.keys import Keys  # noqa: PLC0415
 
     files = GateFiles(home)
     files.prepare()
-    return Keys(files.keys, time.time)
+    return Keys(files.keys, audit=Audit(files.audit))
 
 
 @click.command()
@@ -47,12 +48,12 @@ def share(
     began by it.
     """
     from orchestrator.commands.apps import installed_app  # noqa: PLC0415  # `--help` does without
-    from orchestrator.commands.expose import show_code  # noqa: PLC0415
     from orchestrator.commands.exposing import begin, shown_links  # noqa: PLC0415
+    from orchestrator.commands.open import draw  # noqa: PLC0415
     from orchestrator.commands.progress import Progress  # noqa: PLC0415
-    from orchestrator.expose.guard.durations import parse_duration  # noqa: PLC0415
+    from orchestrator.expose.guard.durations import parse  # noqa: PLC0415
 
-    seconds = None if span is None else parse_duration(span)
+    seconds = None if span is None else parse(span)
     where = home_of(home)
     name = installed_app(where, app)
     if name not in shown_links(where):
@@ -64,7 +65,7 @@ def share(
         output.as_json({"app": name, "link": link, **described(made)})
         return 0
     if qr:
-        show_code(link)
+        draw(link, qr=True)
     if not quiet:
         output.say(f"`pinoctl revoke {made.id}` takes this link back")
     output.data(link)
@@ -140,5 +141,9 @@ def revoke(*, what: str, home: Path | None, as_json: bool) -> int:
     if as_json:
         output.as_json({"revoked": ended, "app": None if what in ended else what})
     else:
-        output.say(f"link `{what}` is taken back" if what in ended else f"`{what}` has a new token; nobody is let in by an old one")
+        output.say(
+            f"link `{what}` is taken back"
+            if what in ended
+            else f"`{what}` has a new token; nobody is let in by an old one"
+        )
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -10,6 +10,7 @@ from orchestrator.commands import output
 from orchestrator.commands.options import home_of, home_option, json_option
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from orchestrator.commands.overview import View
@@ -28,15 +29,18 @@ def status(*, app: str | None, home: Path | None, as_json: bool) -> int:
     one object.
     """
     from orchestrator.commands.apps import installed_app  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.exposing import shown_links  # noqa: PLC0415
     from orchestrator.commands.overview import survey  # noqa: PLC0415
 
     where = home_of(home)
     views = survey(where, [installed_app(where, app)] if app is not None else None)
+    links = shown_links(where)
     if as_json:
-        output.as_json(views[0].to_json() if app is not None and views else [view.to_json() for view in views])
+        rows = [{**view.to_json(), **_outside(links.get(view.row.name))} for view in views]
+        output.as_json(rows[0] if app is not None and rows else rows)
     elif views:
         output.table(
-            [_row(view, whole=app is not None) for view in views],
+            [_row(view, links.get(view.row.name), whole=app is not None) for view in views],
             ["APP", "STATE", "URL", "CPU", "MEMORY", "GPU MEMORY"],
         )
     else:
@@ -47,14 +51,27 @@ def status(*, app: str | None, home: Path | None, as_json: bool) -> int:
 ps = status
 
 
-def _row(view: View, *, whole: bool) -> list[str]:
+def _outside(shown: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what is told of an exposed app: its address without the token, and its tunnel."""
+    tunnel = (shown or {}).get("tunnel") or {}
+    return {
+        "share_url": (shown or {}).get("share_url"),
+        "tunnel": {key: tunnel.get(key) for key in ("provider", "state", "reason", "since", "tries")}
+        if shown
+        else None,
+        "public": bool((shown or {}).get("public")),
+        "warning": (shown or {}).get("warning"),
+    }
+
+
+def _row(view: View, shown: Mapping[str, Any] | None, *, whole: bool) -> list[str]:
     usage = view.live.get("usage") or {}
     cpu, memory, gpu = usage.get("cpu"), usage.get("memory"), usage.get("gpu_memory")
     state = output.clean(view.state)
     return [
         view.row.name,
         state if whole else shortened(state),
-        view.row.url or "-",
+        str((shown or {}).get("share_url") or view.row.url or "-"),
         f"{cpu:.0f} %" if cpu is not None else "-",
         size(memory),
         size(gpu),

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orchestrator.agent.client import Client, Listener
+    from orchestrator.commands.placing import Placed
     from orchestrator.commands.exposing import Exposing
     from orchestrator.commands.session import Session
     from orchestrator.engine.home import Home
     from orchestrator.launcher.fetch import Fetched
-    from orchestrator.places.choosing import Choice
 
 LINES = 5
 
@@ -121,38 +121,18 @@ def up(
     )
     where = home_of(home)
     fetched = fetched_app(where, app, name, quiet=quiet)
-    choice = placed(where, fetched.name, place, limits, quiet=quiet)
-    if choice.name == CONTAINER:
-        return bring_up_container(
-            where, fetched.name, wish, choice, keep_failed=keep_failed, as_json=as_json, quiet=quiet
-        )
-    return bring_up(where, fetched.name, wish, as_json=as_json, quiet=quiet)
-
-
-def placed(home: Home, name: str, wanted: str | None, limits: Mapping[str, Any], *, quiet: bool) -> Choice:
-    """Choose the place of an app and keep the choice with what its container may use; raises BadInputError."""
-    from orchestrator.commands.building import chosen_settings  # noqa: PLC0415  # `--help` does without
-    from orchestrator.places.choosing import choose  # noqa: PLC0415
-    from orchestrator.places.container import settings  # noqa: PLC0415
-
-    given = sorted(key for key, value in limits.items() if value not in {None, False, ()})
-    choice = choose(home, name, wanted or (CONTAINER if given else None))
-    before = settings.read(home, name)
-    now = chosen_settings(home, name, choice.name, limits)
-    if choice.name == CONTAINER and before.place != CONTAINER and not choice.given and not quiet:
-        output.say(f"`{name}` gets a container: {choice.why}; `--place host` installs it here instead")
-    if choice.name == CONTAINER and limits.get("gpus"):
-        from orchestrator.places.container.docker import connect  # noqa: PLC0415  # see above
-        from orchestrator.places.container.gpus import requests  # noqa: PLC0415
-
-        requests(now.gpus, connect().info, card=True)  # what cannot be had is not kept
-    if now != before and (choice.name == CONTAINER or before.place is not None):
-        settings.write(home, name, now)
-    return choice
+    placing = placed(where, fetched.name, place, limits, quiet=quiet)
+    with on_trial(where, fetched.name, placing):
+        if placing.name == CONTAINER:
+            return bring_up_container(
+                where, fetched.name, wish, placing, keep_failed=keep_failed, as_json=as_json, quiet=quiet
+            )
+        leave_other(where, fetched.name, placing)
+        return bring_up(where, fetched.name, wish, as_json=as_json, quiet=quiet)
 
 
 def bring_up_container(
-    home: Home, name: str, wish: Wish, choice: Choice, *, keep_failed: bool, as_json: bool, quiet: bool
+    home: Home, name: str, wish: Wish, placing: Placed, *, keep_failed: bool, as_json: bool, quiet: bool
 ) -> int:
     """Have an app's image built where it has to be, then bring its container up."""
     from orchestrator.commands.building import brought, build_image, plain_answers  # noqa: PLC0415  # see above
@@ -169,21 +149,20 @@ def bring_up_container(
     answers = plain_answers(wish.answers, wish.pairs)
     if answers and answers != chosen.answers:
         settings.write(home, name, chosen.changed(answers={**chosen.answers, **answers}))
-    environment = brought()
     build_wish = BuildWish(
         wish.fresh,
         keep_failed,
         from_step=wish.from_step,
         answers=wish.answers,
         pairs={**settings.read(home, name).answers, **(wish.pairs or {})} or None,
-        environment=environment,
+        environment=brought(),
     )
     try:
         made = build_image(place, name, build_wish, progress)
     except KeyboardInterrupt:
-        return interrupted(home, name, joined=False)
+        return 130  # what that means for the app was said where it was known
     except NoBaseError as error:
-        if choice.given:
+        if not may_fall_back(place, name, placing):
             raise
         progress.line(f"warning: {error}; `{name}` is installed here, without a container", "yellow")
         settings.write(home, name, chosen.changed(place="host"))
@@ -193,8 +172,9 @@ def bring_up_container(
         session.progress = progress
         place.mirror_logs(name)
         return finish(session, place.seen(name, made.result), as_json=as_json)
+    leave_other(home, name, placing)
     started = replace(wish, fresh=False, from_step=None)
-    return bring_up(home, name, started, as_json=as_json, quiet=quiet, environment=environment)
+    return bring_up(home, name, started, as_json=as_json, quiet=quiet)
 
 
 def ensure_room(home: Home, text: str, name: str | None) -> None:
@@ -250,15 +230,7 @@ def _remember(home: Home, fetched: Fetched) -> None:
             library.put(AppRow(fetched.name, str(fetched.app), origin=fetched.origin, ref=fetched.ref))
 
 
-def bring_up(
-    home: Home,
-    name: str,
-    wish: Wish,
-    *,
-    as_json: bool,
-    quiet: bool,
-    environment: Mapping[str, str] | None = None,
-) -> int:
+def bring_up(home: Home, name: str, wish: Wish, *, as_json: bool, quiet: bool) -> int:
     """Have an installed app's agent bring it up, and print how that ended; returns the exit status."""
     from orchestrator.commands.session import Session  # noqa: PLC0415  # see above
 
@@ -279,7 +251,7 @@ def bring_up(
                 args=args,
                 answers=wish.answers,
                 pairs=wish.pairs,
-                environment=environment,
+                environment=session.lent(),
             )
 
         try:
@@ -392,10 +364,11 @@ def explain(session: Session, failed: dict[str, Any], log: str, *, retry: str = 
     for line in (failed.get("lines") or [])[-LINES:]:
         session.progress.line(f"  | {output.clean(str(line))}", "dim")
     session.progress.fresh_line()
+    beside = Path(log).parent.name == "build" and Path(log).parent.parent.name == app
     reason = output.clean(str(failed.get("reason")))
     output.report(f"{place}failed: {reason}" if place else reason)
     output.hint(advice(failed.get("hint"), app))
-    everything = f"`pinoctl logs {app}` shows everything (`{log}`)"
+    everything = f"`pinoctl logs {app}{' --build' if beside else ''}` shows everything (`{log}`)"
     if retry != "up":
         output.hint(f"`pinoctl {retry} {app}` tries again, {everything}")
         return

@@ -19,9 +19,24 @@ LINE_LIMIT: Final = 4 * 1024 * 1024
 
 
 def _address(path: Path) -> tuple[str, int]:
-    """Return an address that the kernel takes, at most 107 bytes, and the descriptor to close after using it (or -1)."""
+    """Return an address that is short enough for the kernel (107 bytes), and a descriptor to close after using it."""
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     return f"/proc/self/fd/{folder}/{path.name}", folder
+
+
+def _bound(path: Path) -> socket.socket:
+    """Bind a socket that only this user can open; what was at the path belongs to nobody alive."""
+    path.unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    address, folder = _address(path)
+    mask = os.umask(0o177)
+    try:
+        listening.bind(address)
+    finally:
+        os.umask(mask)
+        os.close(folder)
+    listening.setblocking(False)  # noqa: FBT003  # the standard library's signature
+    return listening
 
 
 class Control:
@@ -34,17 +49,7 @@ class Control:
 
     async def listen(self, path: Path) -> None:
         """Listen on a socket that only this user can open; the caller holds the gate's lock."""
-        path.unlink(missing_ok=True)
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        address, folder = _address(path)
-        mask = os.umask(0o177)
-        try:
-            listening.bind(address)
-        finally:
-            os.umask(mask)
-            os.close(folder)
-        listening.setblocking(False)  # noqa: FBT003  # the standard library's signature
-        self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=LINE_LIMIT)
+        self._server = await asyncio.start_unix_server(self._serve, sock=_bound(path), limit=LINE_LIMIT)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -63,10 +68,7 @@ class Control:
 
     async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
-            request = json.loads(line)
-            if not isinstance(request, dict):
-                raise BadInputError("a request is an object")
-            return {"result": await self._handle(request)}
+            return {"result": await self._handle(json.loads(line))}
         except PinoctlError as error:
             return {"error": {"kind": type(error).__name__, "text": str(error), "hint": error.hint}}
         except Exception as error:  # noqa: BLE001  # a request that breaks must not take the gate along
@@ -99,10 +101,10 @@ def ask(path: Path, request: Mapping[str, Any], *, timeout: float) -> dict[str, 
     if not line:
         raise ConnectionResetError("the gate ended before it answered")
     answer: dict[str, Any] = json.loads(line)
-    error = answer.get("error")
-    if error is not None:
-        kind = BadInputError if error.get("kind") == "BadInputError" else PinoctlError
-        raise kind(str(error.get("text")), hint=error.get("hint"))
+    refused = answer.get("error")
+    if refused is not None:
+        kind = BadInputError if refused.get("kind") == "BadInputError" else PinoctlError
+        raise kind(str(refused.get("text")), hint=refused.get("hint"))
     result: dict[str, Any] = answer["result"]
     return result
 

@@ -19,19 +19,21 @@ from orchestrator.expose.gate.admission import Admission
 from orchestrator.expose.gate.apps import Meter as Use
 from orchestrator.expose.gate.apps import State
 from orchestrator.expose.gate.audit import Audit
-from orchestrator.expose.gate.gate import GateError
 from orchestrator.expose.gate.keys import Keys
-from orchestrator.expose.guard.finish import finish
+from orchestrator.expose.gate.proxy import GateError
+from orchestrator.expose.guard.finish import NotAllowedError, finish
 from orchestrator.expose.guard.gpu import Patient, gpu_use
+from orchestrator.expose.guard.states import Sample, together
+from orchestrator.expose.tunnels.fetching import Fetching
 from orchestrator.expose.watching import Watched, Watcher
-from orchestrator.hosts.stopping import stop_machine
+from orchestrator.hosts.stopping import can_stop, stop_machine
 from orchestrator.hosts.web import ask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from orchestrator.engine.home import Home
-    from orchestrator.expose.gate.gate import Gate
+    from orchestrator.expose.gate.proxy import Gate
     from orchestrator.expose.guard.states import Verdict
     from orchestrator.expose.surroundings import Surroundings
 
@@ -68,6 +70,7 @@ class Daemon:
         self._apps: dict[str, Exposed] = {}
         self._exposures = read(self.files.exposed)
         self._common: Gate | None = None
+        self._stopping = False
         self._work = asyncio.Lock()
         self._ended = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,7 +94,9 @@ class Daemon:
             audit=lambda _event: None,
             save=self._save,
             stop=self._stop,
+            provide=Fetching(_say).provide,
             gpu=Patient(gpu_use),
+            sample_all=self._sample_all,
             boot=_boot_id,
             clock=clock,
         )
@@ -146,11 +151,11 @@ class Daemon:
             await self.watcher.close()
 
     async def _again(self, exposure: Exposure) -> None:
-        """Expose what an earlier process exposed; whatever fails there is said, and does not keep the others from it."""
+        """Expose what an earlier process exposed; what fails there is said, and does not keep the others from it."""
         try:
             await self._begin(exposure)
         except (PinoctlError, OSError) as error:
-            sys.stderr.write(f"{exposure.app}: {error}\n")
+            _say(f"{exposure.app}: {error}")
 
     async def _until_idle(self) -> None:
         while not self._ended.is_set():
@@ -165,7 +170,9 @@ class Daemon:
         """Answer a command; raises PinoctlError."""
         operation = _OPERATIONS.get(str(request.get("op")))
         if operation is None:
-            raise BadInputError(f"the gate knows no `{request.get('op')}`", hint="it may be of another version: `down` all apps")
+            raise BadInputError(
+                f"the gate knows no `{request.get('op')}`", hint="it may be of another version: `down` all apps"
+            )
         return await operation(self, request)
 
     async def _ping(self, _request: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,9 +242,10 @@ class Daemon:
         app = _app(request)
         async with self._work:
             hidden = await self._end(app)
-            if request.get("forget"):
+            if not request.get("keep"):
                 hidden = self._exposures.pop(app, None) is not None or hidden
                 self._write()
+            if request.get("forget"):
                 self.keys.remove(app)
         return {"hidden": hidden}
 
@@ -255,7 +263,7 @@ class Daemon:
     # -- what happens by itself
 
     def _changed(self, app: str, seen: Watched) -> None:
-        sys.stderr.write(f"{app}: {seen.word}{f' ({seen.detail})' if seen.detail else ''}\n")
+        _say(f"{app}: {seen.word}{f' ({seen.detail})' if seen.detail else ''}")
         if seen.word in GONE and app in self._apps:
             task = asyncio.ensure_future(self._close_when_gone(app))
             self._tasks.add(task)
@@ -264,21 +272,35 @@ class Daemon:
     async def _close_when_gone(self, app: str) -> None:
         await self._sleep(GONE_SECONDS)
         async with self._work:
-            if self.watcher.seen(app).word in GONE:
+            if self.watcher.seen(app).word in GONE and not self._stopping:
                 await self._end(app)
 
+    async def _sample_all(self) -> Sample:
+        clock = self.machinery.clock
+        return together([await exposed.sample() for exposed in list(self._apps.values())], clock())
+
     async def _stop(self, app: str, what: str, verdict: Verdict) -> None:
+        """Stop the app, or every app and the machine; what fails is tried again by the guard that asks for it."""
+
         async def stop_apps() -> None:
             for each in list(self._apps) if what == MACHINE else [app]:
                 await asyncio.to_thread(self._stop_app, each)
 
         async def machine() -> None:
-            await stop_machine(self.surroundings.platform, self.surroundings.signs, ask)
+            here = self.surroundings
+            if why := can_stop(here.platform, here.signs):
+                raise NotAllowedError(why)
+            await stop_machine(here.platform, here.signs, ask)
+
+        self._stopping = what == MACHINE  # the doors stay, as their guards are what tries again
 
         outcome = await finish(
             "machine" if what == MACHINE else "app", verdict, stop_apps=stop_apps, stop_machine=machine
         )
-        sys.stderr.write(f"{app}: {outcome}\n")
+        self._stopping = False
+        for each in [name for name in self._apps if self.watcher.seen(name).word in GONE]:
+            self._changed(each, self.watcher.seen(each))
+        _say(f"{app}: {outcome}")
         self._audit.note(f"stopped: {outcome}", app=app)
 
     # -- what is kept
@@ -299,6 +321,11 @@ _OPERATIONS: Final[dict[str, Callable[[Daemon, Mapping[str, Any]], Awaitable[dic
     "expose": Daemon._expose,  # noqa: SLF001  # as above
     "hide": Daemon._hide,  # noqa: SLF001  # as above
 }
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def _app(request: Mapping[str, Any]) -> str:

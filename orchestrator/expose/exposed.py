@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import sys
 from dataclasses import dataclass, field
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from orchestrator.engine.errors import PinoctlError
-from orchestrator.expose.certificates import direct_https
+from orchestrator.expose.certificates import Certificates
 from orchestrator.expose.exposures import AUTO, MACHINE, NONE, Exposure
-from orchestrator.expose.gate.gate import Gate, GateError
+from orchestrator.expose.gate.proxy import Gate, GateError
 from orchestrator.expose.gate.trust import LOOPBACK, Trust
 from orchestrator.expose.guard.finish import warning
 from orchestrator.expose.guard.states import HoursGuard, IdleGuard, Meter, Sample, Verdict
@@ -54,6 +53,7 @@ class Machinery:
     stop: Callable[[str, str, Verdict], Awaitable[None]]  # app, `app` or `machine`, why
     provide: Callable[[str, Here], Awaitable[str]]  # finds or fetches a tunnel's program
     gpu: Callable[[], Awaitable[float | None]]
+    sample_all: Callable[[], Awaitable[Sample]]  # of all apps together, for who would stop the machine
     boot: Callable[[], str]
     clock: Callable[[], float]
 
@@ -94,7 +94,7 @@ class Exposed:
         for port in [*wanted, *([0] if anything else [])]:
             try:
                 return await listen(shared, port, self.app)
-            except GateError as error:
+            except GateError as error:  # noqa: PERF203  # the next port may be free
                 failed = error
         raise PinoctlError(
             f"the gate has no port for `{self.app}`: {failed or way.note or 'none can be reached from outside'}",
@@ -135,9 +135,10 @@ class Exposed:
 
     async def close(self) -> None:
         """End the tunnel, the guard, and the door if it is the app's own."""
-        if self._guarding is not None:
-            self._guarding.cancel()
-            await asyncio.gather(self._guarding, return_exceptions=True)
+        guarding, self._guarding = self._guarding, None
+        if guarding is not None and guarding is not asyncio.current_task():
+            guarding.cancel()
+            await asyncio.gather(guarding, return_exceptions=True)
         await self.unreach()
         if self.gate is not None and self.gate.app is not None:
             await self.gate.close()
@@ -158,18 +159,19 @@ class Exposed:
             hours = HoursGuard(exposure.most_seconds, kept.read(now, boot) if kept else Meter.begin(now, boot))
         idle = IdleGuard(exposure.idle_seconds) if exposure.idle_seconds is not None else None
         self._watch = Watch(
-            sample=self._sample,
+            sample=self.shared.sample_all if exposure.at_end == MACHINE else self.sample,
             warn=self._warn,
             stop=self._stop,
             clock=shared.clock,
             idle=idle,
             hours=hours,
-            trouble=lambda text: sys.stderr.write(f"{self.app}: {text}\n") and None,
+            trouble=self._trouble,
             save=self._save_meter,
         )
         self._guarding = asyncio.ensure_future(self._watch.run())
 
-    async def _sample(self) -> Sample:
+    async def sample(self) -> Sample:
+        """Say how much the app is used at this moment."""
         use, word = self.shared.use.of(self.app), self.shared.watcher.seen(self.app).word
         last = use.last if use.open > use.upgraded else use.last_request
         return Sample(
@@ -188,6 +190,10 @@ class Exposed:
     async def _stop(self, verdict: Verdict) -> None:
         await self.shared.stop(self.app, self.exposure.at_end, verdict)
 
+    def _trouble(self, text: str) -> None:
+        self.warned = self.warned or text
+        sys.stderr.write(f"{self.app}: {text}\n")
+
     def _save_meter(self, meter: Meter) -> None:
         self.exposure = self.exposure.changed({"meter": meter.to_json()})
         self.shared.save(self.exposure)
@@ -198,7 +204,8 @@ class Exposed:
         """Return everything that commands show of it; `link` and `share_link` let their holders in."""
         seen, gate = self.shared.watcher.seen(self.app), self.gate
         state = self.tunnel.state if self.tunnel is not None else None
-        inside = f"{'https' if gate is not None and gate.secure else 'http'}://127.0.0.1:{gate.port if gate else 0}"
+        secure = self.shared.surroundings.way.certificate is not None
+        inside = f"http{'s' if secure else ''}://127.0.0.1:{gate.port if gate is not None else 0}"
         outside = state.url if state is not None and state.status == "up" else None
         return {
             "app": self.app, "state": seen.word, "public": self.exposure.public, "port": gate.port if gate else None,
@@ -245,10 +252,7 @@ def worded(state: State) -> str:
 async def listen(shared: Machinery, port: int, app: str | None) -> Gate:
     """Open a port of the gate as this machine's way out wants it; `app` None: for all apps. Raises GateError."""
     way = shared.surroundings.way
-    context = None
-    if way.certificate is not None:
-        with contextlib.suppress(PinoctlError):
-            context = direct_https(*way.certificate)
+    certificates = Certificates.find(places=(way.certificate,)) if way.certificate is not None else None
     networks = tuple(ipaddress.ip_network(each) for each in way.proxies)
     return await Gate.listen(
         way.bind,
@@ -259,5 +263,5 @@ async def listen(shared: Machinery, port: int, app: str | None) -> Gate:
         trust=Trust(networks or LOOPBACK),
         meter=shared.use,
         audit=shared.audit,
-        ssl=context,
+        tls=certificates.context if certificates is not None else None,
     )

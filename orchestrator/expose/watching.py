@@ -23,7 +23,7 @@ class Watched:
     word: str = "unknown"
     detail: str = ""
     url: str | None = None
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event, compare=False)
 
     @property
     def target(self) -> tuple[str, int] | None:
