@@ -122,7 +122,7 @@ class Ssh:
         if self.session:
             for found in _URL.finditer(line):
                 url = found[0]
-                if not self.ends or url.endswith(self.ends):
+                if not self.ends or (url.startswith("https:") and url.endswith(self.ends)):
                     return Told(url=url)
         return None
 
@@ -162,7 +162,7 @@ SERVICES: Final = (
         host="free.pinggy.io",
         port=443,
         remote=0,
-        ends=(".pinggy.link", ".pinggy.online", ".pinggy-free.link", ".pinggy.io"),
+        ends=(".pinggy.link", ".pinggy.online", ".pinggy-free.link"),
         rank=51,
         caveat="A tunnel lasts 60 minutes, then the URL changes",
     ),

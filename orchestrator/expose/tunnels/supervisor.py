@@ -343,9 +343,7 @@ class Tunnel:
 
     async def _wait_for_end(self, link: _Link, running: Running) -> None:
         status = await running.wait()
-        await asyncio.sleep(
-            0.05
-        )  # its last words, which say why, may still be on their way; real time, they really are
+        await self._effects.sleep(0.05)  # its last words, which say why, may still be on their way
         link.ended = status
         link.changed.set()
 

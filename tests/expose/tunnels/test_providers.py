@@ -159,7 +159,7 @@ def test_ssh_services_print_their_url(name: str, recording: str, url: str):
     assert read(provider, START, recording, "stdout") == [Told(url=url)]
 
 
-def test_pinggy_prints_both_and_the_last_is_https():
+def test_pinggy_prints_both_and_https_is_taken():
     provider = next(each for each in SERVICES if each.name == "pinggy")
     urls = [told.url for told in read(provider, START, "pinggy.txt", "stdout")]
     assert urls == ["https://randr0m.a.pinggy.link"]
