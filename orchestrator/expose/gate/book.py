@@ -112,7 +112,7 @@ def _apps(given: Any) -> tuple[str, ...] | None:
 
 def _filled(kind: type[_T], given: dict[str, Any]) -> _T:
     made = kind(**{each.name: given[each.name] for each in fields(kind)})  # type: ignore[arg-type]  # only dataclasses
-    token = getattr(made, "token", None)
-    if token is not None and (not isinstance(token, str) or not token):
+    token = getattr(made, "token", "-")
+    if not isinstance(token, str) or not token:
         raise ValueError("one of its tokens is empty")  # it would let everyone in
     return made
