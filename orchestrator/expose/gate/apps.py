@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How an app is: one word (`installing`, `starting`, `ready`, `stopped`, `failed`, `unknown`), and more if known."""
+    """How an app is: a word (`installing`, `starting`, `ready`, `stopped`, `failed`, `unknown`), and more if known."""
 
     word: str
     detail: str = ""

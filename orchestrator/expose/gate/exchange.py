@@ -56,16 +56,25 @@ class Exchange:
         self._public, self._target = public, target
         self._activity = Activity()
         self._clock: Callable[[], float] = float
+        self._body_seconds = 0.0
 
     async def run(
-        self, pool: Pool, activity: Activity, clock: Callable[[], float], *, local_host: bool = False
+        self,
+        pool: Pool,
+        activity: Activity,
+        clock: Callable[[], float],
+        *,
+        local_host: bool = False,
+        body_seconds: float = 600.0,
     ) -> None:
         """Pass everything on until the answer is complete or one side is gone; `activity` counts what passes.
+
+        A client that sends nothing of its body for `body_seconds` is sent away.
 
         Raises NobodyError and GarbageError when the client has been told nothing yet, and RefusedError when it cannot
         be understood itself.
         """
-        request, self._activity, self._clock = self._request, activity, clock
+        request, self._activity, self._clock, self._body_seconds = self._request, activity, clock, body_seconds
         headers = to_app(self._passed.headers, self._public, self._target, local_host=local_host)
         if request.upgrade:
             kinds = ", ".join(value for name, value in request.headers if name == "upgrade")
@@ -133,6 +142,7 @@ class Exchange:
     async def _send(self, app: Wire, parser: h11.Connection) -> None:
         """Pass the body on; when the client stops half-way the app is told, and may still answer."""
         client, request = self._client, self._request
+        waiting = asyncio.get_running_loop().create_task(self._expect_more())
         try:
             if request.length is not None:
                 await client.pass_on(app, request.length)
@@ -142,7 +152,17 @@ class Exchange:
             app.write_eof()
         except ConnectionResetError:
             return
+        finally:
+            waiting.cancel()
         self._watch(app)
+
+    async def _expect_more(self) -> None:
+        """Send a client away that has stopped in the midst of its body; one that is held back by us is waited for."""
+        client, before = self._client, -1
+        while client.arrived != before or client.held_back:
+            before = client.arrived
+            await asyncio.sleep(self._body_seconds)
+        client.abort()
 
     async def _send_chunks(self, app: Wire, parser: h11.Connection) -> None:
         client, reader = self._client, self._request.parser

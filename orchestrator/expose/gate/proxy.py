@@ -57,12 +57,9 @@ class Patience:
 class Gate:
     """One open port; made by `listen`. `trust` may be changed while it is open."""
 
-    def __init__(
-        self, keeper: Gatekeeper, app: str | None, apps: Apps, trust: Trust, meter: Meter, patience: Patience
-    ) -> None:
-        self.trust = trust
-        self.app = app
-        self.keeper, self.apps, self.meter, self.patience = keeper, apps, meter, patience
+    def __init__(self, keeper: Gatekeeper, app: str | None, apps: Apps, *, meter: Meter, patience: Patience) -> None:
+        self.trust = Trust()
+        self.keeper, self.app, self.apps, self.meter, self.patience = keeper, app, apps, meter, patience
         self.audit: Callable[[Mapping[str, object]], None] = _silent
         self.local_host: Callable[[str], bool] = _never
         self.pool = Pool()
@@ -95,7 +92,8 @@ class Gate:
         instead of the browser's. `audit` is told of every request: method, path, status, bytes, ms, peer, app; never a
         query, a header or a body. Raises GateError when the port is taken.
         """
-        gate = cls(keeper, app, apps, trust or Trust(), meter or Meter(clock), patience or Patience())
+        gate = cls(keeper, app, apps, meter=meter or Meter(clock), patience=patience or Patience())
+        gate.trust = trust or gate.trust
         gate.audit, gate.local_host = audit or _silent, local_host or _never
         gate._tls = tls is not None
         _allow_many_files()
@@ -179,7 +177,7 @@ class Visit:
                 self._gate.stranger(wire)
         except (OSError, asyncio.IncompleteReadError):
             pass
-        except Exception:
+        except Exception:  # noqa: BLE001  # whatever it is, it ends this connection and nobody else's
             _log.exception("a request broke the gate's own code; its connection is cut")
         finally:
             self._gate.let_in(wire)
@@ -208,7 +206,7 @@ class Visit:
         except RefusedError as error:
             status = HTTPStatus.REQUEST_TIMEOUT if wire.gave_up else error.status
             self._say(None, answer(status, f"{error}\n"), keep=False)
-            self._tell(None, gate.app, status, began, before)
+            self._tell(None, (gate.app, status, wire.peer), began, before)
             return False
         if request is None:
             return False
@@ -217,15 +215,14 @@ class Visit:
         try:
             keep = await visit.run()
         finally:
-            self._tell(request, visit.app or gate.app, visit.status, began, before, public.peer)
+            self._tell(request, (visit.app or gate.app, visit.status, public.peer), began, before)
         return keep
 
     def _say(self, request: Request | None, said: Answer, *, keep: bool) -> None:
         self._wire.write(written(request, said, keep=keep))
 
-    def _tell(
-        self, request: Request | None, app: str | None, status: int, began: float, before: int, peer: str = ""
-    ) -> None:
+    def _tell(self, request: Request | None, told: tuple[str | None, int, str], began: float, before: int) -> None:
+        app, status, peer = told
         path = "" if request is None else request.path
         if request is not None and request.own:  # names of our own paths may carry what is secret further down
             path = OWN + path.removeprefix(OWN).partition("/")[0]
@@ -238,7 +235,7 @@ class Visit:
                 "status": status,
                 "bytes": self._wire.sent - before,
                 "ms": round((time.monotonic() - began) * 1000, 1),
-                "peer": peer or self._wire.peer,
+                "peer": peer,
             }
         )
 
@@ -311,7 +308,13 @@ class _Handling:
         activity.open += 1
         activity.last_request = gate.meter.clock()
         try:
-            await exchange.run(gate.pool, activity, gate.meter.clock, local_host=gate.local_host(passed.app))
+            await exchange.run(
+                gate.pool,
+                activity,
+                gate.meter.clock,
+                local_host=gate.local_host(passed.app),
+                body_seconds=gate.patience.body,
+            )
         except NobodyError:
             gate.apps.lost(passed.app)
             return self._say(waiting_answer(passed.app, self._state(), request), keep=keep, cookies=passed.cookies)

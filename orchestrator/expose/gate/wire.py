@@ -81,7 +81,13 @@ class Wire(asyncio.Protocol):
         """Bytes that have arrived and are not taken."""
         return self._held
 
+    @property
+    def held_back(self) -> bool:
+        """Whether the peer must wait with sending, as what it has sent is not taken yet."""
+        return self._paused
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin (asyncio calls this)."""
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=BUFFER)
         name = transport.get_extra_info("peername")
@@ -91,6 +97,7 @@ class Wire(asyncio.Protocol):
             self._opened(self)
 
     def data_received(self, data: bytes) -> None:
+        """Take what arrives (asyncio calls this)."""
         self.arrived += len(data)
         if self.on_bytes is not None:
             self.on_bytes()
@@ -101,10 +108,12 @@ class Wire(asyncio.Protocol):
         self._hold(data)
 
     def eof_received(self) -> bool:
+        """Learn that the peer sends no more (asyncio calls this)."""
         self._end()
         return True  # it may still be written to
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Learn that the connection is gone (asyncio calls this)."""
         if not self.ended and exc is not None:
             self.broken = True
             rest = self._rest()
@@ -121,11 +130,13 @@ class Wire(asyncio.Protocol):
             self._closed(self)
 
     def pause_writing(self) -> None:
+        """Learn that too much waits to be sent (asyncio calls this)."""
         self._full = True
         if self._source is not None:
             self._source._pause()  # noqa: SLF001  # of the same class
 
     def resume_writing(self) -> None:
+        """Learn that there is room again (asyncio calls this)."""
         self._release()
         if self._source is not None:
             self._source._resume()  # noqa: SLF001  # of the same class
@@ -190,15 +201,15 @@ class Wire(asyncio.Protocol):
                 raise asyncio.IncompleteReadError(b"", left)
             return
         self._passed = asyncio.get_running_loop().create_future()
-        self._left, self._sink, other._source = left, other, self  # noqa: SLF001  # of the same class
+        self._left, self._sink, other._source = left, other, self  # of the same class
         try:
-            if other._full:  # noqa: SLF001  # of the same class
+            if other._full:  # of the same class
                 self._pause()
             elif self._paused:
                 self._resume()
             await self._passed
         finally:
-            self._sink = other._source = self._passed = None  # noqa: SLF001  # of the same class
+            self._sink = other._source = self._passed = None  # of the same class
             if self._paused and self._held < BUFFER:
                 self._resume()
         await other.drain()
