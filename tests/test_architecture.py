@@ -26,11 +26,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plan": {"engine", "hosts", "launcher", "torch"},
     "launcher": {"engine", "snapshots", "catalog"},
     "state": {"engine", "launcher"},
-    "agent": {"engine", "snapshots", "launcher", "state", "torch"},
+    "agent": {"engine", "expose", "snapshots", "launcher", "state", "torch"},
     "places": {"engine", "hosts", "launcher", "plan", "torch", "state", "agent"},
     "deploy": {"engine", "lock", "places"},
     "commands": {
         "engine",
+        "expose",
         "hosts",
         "snapshots",
         "launcher",
@@ -43,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "places",
         "deploy",
     },
+    "notebook": {"engine", "launcher", "state", "places", "commands"},
     "cli": {"engine", "commands"},
 }
 LEAVES = {"orchestrator.launcher.names"}  # import nothing but the engine, so everything above it may import them
@@ -52,6 +54,7 @@ MAY_START_PROCESSES = {
     "orchestrator/agent/__main__.py",  # leaves the command that started it
     "orchestrator/agent/interactive.py",  # becomes the user's shell
     "orchestrator/agent/spawn.py",  # the agent
+    "orchestrator/commands/gate_process.py",  # leaves the command that started it
     "orchestrator/engine/confinement.py",  # tries what the kernel allows
     "orchestrator/engine/hardware.py",  # nvidia-smi, lspci
     "orchestrator/engine/javascript/process.py",  # Node
@@ -62,8 +65,13 @@ MAY_START_PROCESSES = {
     "orchestrator/engine/tools/base.py",  # venv, for a pip
     "orchestrator/engine/tools/conda.py",  # conda's installer
     "orchestrator/engine/tools/pythons.py",  # Pythons, to ask which they are
+    "orchestrator/expose/client.py",  # the gate
+    "orchestrator/expose/supervise.py",  # the gate again, when it died
+    "orchestrator/expose/tunnels/child.py",  # becomes a tunnel's program
+    "orchestrator/expose/tunnels/spawn.py",  # the programs of tunnels
     "orchestrator/launcher/git.py",  # git
     "orchestrator/lock/checkouts.py",  # git, for what a work tree is at
+    "orchestrator/notebook/program.py",  # the command line, from a notebook's cell
     "orchestrator/places/container/launcher.py",  # git, for the files of a launcher
     "orchestrator/torch/probe.py",  # an environment's Python, to ask its torch
 }

@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=Cost().rate, help="bytes that a commit writes per second")
     parser.add_argument("--until", type=int, help="`install`: stop before this step of the script, from 0")
     parser.add_argument("--answers", type=Path, help="`install`: a JSON file of answers by key")
+    parser.add_argument("--beside", action="store_true", help="`build`: the app is served meanwhile, and logs as well")
     given = parser.parse_args(arguments)
     app, home = os.environ.get("PINOCTL_APP", ""), Home(Path(os.environ.get("PINOCTL_HOME") or "/pinokio"))
     if not app or not home.app(app).is_dir():
@@ -54,7 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"`{error.filename}` cannot be written: {(error.strerror or str(error)).lower()}",
             f"the volume at `{DATA}` has to belong to user 1000: `chown 1000:1000` its folder",
         )
-    files = AgentFiles(home, app, kept=home.root / "installed" / app)
+    history = DATA / "private" / ".logs" / app
+    files = AgentFiles(
+        home, app, kept=home.root / "installed" / app, history=history / "build" if given.beside else history
+    )
     files.prepare()
     if take_lock(files.lock) is None:
         return _complain(f"another agent of `{app}` is at work in this home", "stop its container first")
@@ -71,7 +75,10 @@ def _complain(what: str, hint: str) -> int:
 
 
 def prepare(home: Home, app: str, data: Path = DATA) -> None:
-    """Make the folders of the volume, and keep ENVIRONMENT files there: they may hold secrets, and images must not."""
+    """Make the folders of the volumes, and keep ENVIRONMENT files there: they may hold secrets, and images must not.
+
+    The app's own lies where no other app sees it, the home's is for all of them.
+    """
     from orchestrator.agent.removing import remove_listed  # noqa: PLC0415  # only at a container's start
 
     for name in ("drive", "cache", "logs", "private"):
@@ -79,17 +86,17 @@ def prepare(home: Home, app: str, data: Path = DATA) -> None:
         with (data / name / f".{os.getpid()}.{time.time_ns()}").open("w") as probe:
             Path(probe.name).unlink()
     remove_listed(home.root / ".carry-removed.json")
-    if home.root == data:
-        return
     root = home.app_root(home.app(app)) or home.app(app)
     for path, kept in (
-        (home.environment, data / "private" / "ENVIRONMENT"),
+        (home.environment, data / "ENVIRONMENT"),
         (root / "ENVIRONMENT", data / "private" / app / "ENVIRONMENT"),
     ):
         kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if path.is_symlink():
+        if path == kept or (path.is_symlink() and path.readlink() == kept):
             continue
-        if path.is_file():
+        if path.is_symlink():  # where an earlier version kept it
+            path.unlink()
+        elif path.is_file():
             text = path.read_bytes()
             path.unlink()
             if not kept.exists():
@@ -169,7 +176,7 @@ async def _serve(files: AgentFiles, environ: Mapping[str, str]) -> int:
 
 
 async def _come_back(agent: Agent) -> bool:
-    """Start the app as it was started last, unless a command comes first and says otherwise."""
+    """Start the app as it was started last, unless a command had the container started: then nobody but that asks."""
     await asyncio.sleep(GRACE)
     while agent.server.channels and not agent.asked:  # noqa: ASYNC110  # once, at a start: somebody may be about to ask
         await asyncio.sleep(GRACE / 10)
@@ -184,22 +191,23 @@ def _port(text: str) -> int:
 
 
 async def _stand_alone(agent: Agent, inside: InContainer, environ: Mapping[str, str]) -> bool:
-    """Serve the app behind a token on one port; tells whether it failed."""
-    from orchestrator.agent.front import Front, new_token  # noqa: PLC0415  # only where an image runs by itself
+    """Serve the app behind the gate on one port; tells whether it failed."""
+    from orchestrator.agent.alone import open_gate  # noqa: PLC0415  # only where an image runs by itself
 
-    token = None if environ.get("PINOCTL_PUBLIC") == "1" else environ.get("PINOCTL_TOKEN") or new_token()
     port = _port(environ.get("PORT") or "")
-    if token is not None:
-        agent.redactor.add([token])
-    await Front.listen(
-        "0.0.0.0",  # noqa: S104  # a container's own port: published or not, that is its user's choice
+    app = agent.files.app
+    given = environ.get("PINOCTL_TOKEN") or None
+    token = await open_gate(
+        app,
         port,
-        token=token,
+        token=given,
+        public=environ.get("PINOCTL_PUBLIC") == "1",
         target=inside.target,
         state=lambda: agent.lifecycle.condition.word,
     )
-    app = agent.files.app
-    shown = f"?token={token}" if token is not None and not environ.get("PINOCTL_TOKEN") else ""
+    if token is not None:
+        agent.redactor.add([token])
+    shown = f"?token={token}" if token is not None and given is None else ""
     sys.stderr.write(
         f"`{app}` answers on port {port}: http://localhost:{port}/{shown}\n"
         + ("" if token is not None else "warning: PINOCTL_PUBLIC=1: everybody who reaches this port may use the app\n")

@@ -18,12 +18,13 @@ class AgentFiles:
     """Name every file of one app's agent; `app` is the app folder's name as it is spelt in `HOME/api`.
 
     `kept` is the folder of what belongs to the installation rather than to its history: in a container it lies in the
-    image, while the logs lie on a volume.
+    image, while the logs lie on a volume. `history` is where it logs, where that is not in the home.
     """
 
     home: Home
     app: str
     kept: Path | None = None
+    history: Path | None = None
 
     @property
     def socket(self) -> Path:
@@ -38,7 +39,7 @@ class AgentFiles:
     @property
     def folder(self) -> Path:
         """Folder of everything that the agent writes."""
-        return self.home.logs / self.app
+        return self.history or self.home.logs / self.app
 
     @property
     def journal(self) -> Path:

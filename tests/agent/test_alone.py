@@ -1,0 +1,121 @@
+"""The gate of an image that runs by itself, with a real server behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+
+import pytest
+
+from orchestrator.agent.alone import open_gate
+from orchestrator.engine.errors import BadInputError, PinoctlError
+
+TOKEN = "a-token-that-nobody-guesses"  # a test's
+
+
+def free_port():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+async def ask(port, path="/", **headers):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    lines = [
+        f"GET {path} HTTP/1.1",
+        "Host: app.example",
+        "Connection: close",
+        *(f"{k}: {v}" for k, v in headers.items()),
+    ]
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    answer = (await reader.read()).decode()
+    writer.close()
+    return answer
+
+
+class App:
+    """A server that says which path it was asked for."""
+
+    def __init__(self):
+        self.word = "ready"
+        self.server = None
+
+    async def __aenter__(self):
+        async def serve(reader, writer):
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = head.split(b" ")[1] + (b" with a token" if TOKEN.encode() in head else b"")
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+            await writer.drain()
+            writer.close()
+
+        self.server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_):
+        self.server.close()
+
+    def target(self):
+        return self.server.sockets[0].getsockname() if self.word == "ready" else None
+
+    async def gate(self, **options):
+        port = free_port()
+        given = {"token": TOKEN, "public": False, **options}
+        token = await open_gate("app", port, target=self.target, state=lambda: self.word, host="127.0.0.1", **given)
+        return port, token
+
+
+async def test_nothing_but_the_token_opens_it():
+    async with App() as app:
+        port, token = await app.gate()
+        assert token == TOKEN
+        for refused in (
+            await ask(port),
+            await ask(port, f"/?token={TOKEN}x"),
+            await ask(port, Authorization="Bearer x"),
+        ):
+            assert refused.startswith("HTTP/1.1 401 ")
+        assert (await ask(port, "/page", Authorization=f"Bearer {TOKEN}")).endswith("/page")
+        entered = await ask(port, f"/page?token={TOKEN}", Accept="text/html")
+        assert entered.startswith("HTTP/1.1 303 ")
+        cookie = re.search(r"set-cookie: ([^;]+)", entered)[1]
+        assert (await ask(port, "/page", Cookie=cookie)).endswith("/page")
+
+
+async def test_a_session_outlives_the_container_as_long_as_the_token_stays():
+    async with App() as app:
+        first, _ = await app.gate()
+        cookie = re.search(r"set-cookie: ([^;]+)", await ask(first, f"/?token={TOKEN}", Accept="text/html"))[1]
+        second, _ = await app.gate()
+        assert (await ask(second, "/still", Cookie=cookie)).endswith("/still")
+        other, _ = await app.gate(token=None)
+        assert (await ask(other, "/still", Cookie=cookie)).startswith("HTTP/1.1 401 ")
+
+
+async def test_without_a_token_one_is_made_and_public_is_open():
+    async with App() as app:
+        port, token = await app.gate(token=None)
+        assert len(token) >= 22, "128 bits at least"
+        assert (await ask(port, "/x", Authorization=f"Bearer {token}")).endswith("/x")
+        port, token = await app.gate(public=True)
+        assert token is None
+        assert (await ask(port, "/x")).endswith("/x")
+
+
+async def test_while_the_app_is_not_there_a_page_waits_for_it():
+    async with App() as app:
+        app.word = "starting"
+        port, _ = await app.gate()
+        waiting = await ask(port, "/", Authorization=f"Bearer {TOKEN}")
+        assert waiting.startswith("HTTP/1.1 503 ")
+        assert "starting" in waiting
+        assert (await ask(port, "/.pinoctl/health")).endswith("ok")
+
+
+async def test_a_port_that_is_taken_and_an_empty_token_are_said():
+    async with App() as app:
+        port, _ = await app.gate()
+        with pytest.raises(PinoctlError, match=f"cannot listen on port {port}"):
+            await open_gate("app", port, token=TOKEN, public=False, target=app.target, state=str, host="127.0.0.1")
+        with pytest.raises(BadInputError):
+            await app.gate(token="")
