@@ -23,17 +23,14 @@ def changes(seen: Seen) -> bool:
 def is_own(seen: Seen, allowed: Collection[str] = ()) -> bool:
     """Tell whether a request that changes something was sent by a page of this very origin, or of an allowed one.
 
-    A browser's own word (Sec-Fetch-Site) counts first: no page can write it, and it is right even where a tunnel
-    changed the Host header; then Origin, then Referer. With none of them nobody can tell, and the answer is no.
+    Either word of a browser suffices, no page can write them: an Origin that is ours, or Sec-Fetch-Site, which is
+    right even where a tunnel changed the Host header. Without both it is Referer; with none nobody can tell: no.
     """
-    origin = first(seen, "origin")
-    if origin is not None and origin in allowed:
+    origin, site = first(seen, "origin"), first(seen, "sec-fetch-site")
+    if origin is not None and (origin in allowed or _same(origin, seen)):
         return True
-    site = first(seen, "sec-fetch-site")
-    if site is not None:
+    if site is not None or origin is not None:
         return site in _OWN_SITE
-    if origin is not None:
-        return _same(origin, seen)
     referer = first(seen, "referer")
     return referer is not None and _same(referer, seen)
 

@@ -280,7 +280,9 @@ FROM_ELSEWHERE = [
     {"referer": "https://evil.example/?gate.example"},
     {"sec-fetch-site": "cross-site"},
     {"sec-fetch-site": "same-site"},
-    {"sec-fetch-site": "same-site", "origin": "https://gate.example"},
+    {"sec-fetch-site": "same-site", "origin": "https://other.example"},
+    {"sec-fetch-site": "cross-site", "origin": "null", "referer": "https://gate.example/"},
+    {"origin": "https://evil.example", "referer": "https://gate.example/"},
     {"sec-fetch-site": ""},
 ]
 
@@ -312,6 +314,7 @@ def test_a_page_of_another_site_cannot_log_its_visitor_in(client, headers):
         {"referer": "https://gate.example/page?x=//evil.example"},
         {"sec-fetch-site": "same-origin"},
         {"sec-fetch-site": "none"},
+        {"sec-fetch-site": "cross-site", "origin": "https://gate.example"},  # some take wss for another site
         {"sec-fetch-site": "same-origin", "origin": "null"},  # a form in a page without referrers
         {"sec-fetch-site": "same-origin", "origin": "https://behind.a.tunnel.that.changes.host"},
     ],
