@@ -27,6 +27,7 @@ from orchestrator.expose.tunnels.provider import Here, environment
 HERE: Final = Path(__file__).parent
 CLIENT: Final = HERE / "localtunnel_client"
 NPM_SECONDS: Final = 180.0
+DOWNLOAD_TRIES: Final = 4  # other providers are waiting
 _MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 
 Say = Callable[[str], None]
@@ -97,7 +98,13 @@ class Fetching:
         target.parent.mkdir(parents=True, exist_ok=True)
         archive = target.with_name(f"{target.name}.download")
         order = Order(known.url, path=archive, checksum=("sha256", known.sha256))
-        fetch(order, settings=self.settings or Settings(), stop=stop, write=lambda _text: None)
+        try:
+            fetch(order, settings=self.settings or Settings(tries=DOWNLOAD_TRIES), stop=stop, write=lambda _text: None)
+        except PinoctlError as error:
+            raise PinoctlError(
+                f"cannot fetch `{known.name}` {known.version}: {error}",
+                hint=f"Install `{known.name}` yourself so that it is on PATH, or choose another tunnel with `--tunnel`",
+            ) from error
         beside = target.with_name(f".{target.name}.{os.getpid()}")
         try:
             if known.member:
@@ -132,7 +139,7 @@ class Fetching:
                     "--loglevel=error",
                     f"--cache={beside / '.npm'}",
                 )
-                env = environment(here, **_npm_settings(here.environ))
+                env = {**environment(here), **_npm_settings(here.environ)}
                 await self.run((str(wheels.node), str(npm), "ci", *flags), env, seconds=NPM_SECONDS, cwd=beside)
                 shutil.rmtree(beside / ".npm", ignore_errors=True)
                 _settle(beside, target)
@@ -142,8 +149,8 @@ class Fetching:
 
 
 def _npm_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """Pick the user's settings of npm (a mirror, a certificate); tokens among them are npm's own business."""
-    return {name: value for name, value in environ.items() if name.lower().startswith("npm_config_")}
+    """Pick the user's settings of npm (a mirror, a certificate, HOME with its .npmrc); tokens there are npm's own."""
+    return {name: value for name, value in environ.items() if name == "HOME" or name.lower().startswith("npm_config_")}
 
 
 def _settle(beside: Path, target: Path) -> None:
