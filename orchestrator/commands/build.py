@@ -69,7 +69,8 @@ def build(
     The image serves the app on any machine with Docker, also without pinoctl: `docker run -p 8080:8080 IMAGE`.
     """
     from orchestrator.commands.locking import MovedError, build_locked  # noqa: PLC0415  # `--help` does without
-    from orchestrator.commands.up import fetched_app, placed  # noqa: PLC0415
+    from orchestrator.commands.placing import on_trial, placed  # noqa: PLC0415
+    from orchestrator.commands.up import fetched_app  # noqa: PLC0415
     from orchestrator.places.container.pushing import check_reference  # noqa: PLC0415
 
     if place not in {None, CONTAINER}:
@@ -80,12 +81,13 @@ def build(
     document, pairs = given_answers(answers, answer)
     where = home_of(home)
     fetched = fetched_app(where, app, name, quiet=quiet)
-    placed(where, fetched.name, CONTAINER, limits, quiet=True)
+    placing = placed(where, fetched.name, CONTAINER, limits, quiet=True, building=True)
     try:
-        done = build_locked(
-            where, fetched.name, fresh=fresh, keep_failed=keep_failed, answers=document, pairs=pairs, quiet=quiet,
-            lock_file=lock_file, locked=locked, commit=fetched.commit, origin=fetched.origin,
-        )  # fmt: skip
+        with on_trial(where, fetched.name, placing):
+            done = build_locked(
+                where, fetched.name, fresh=fresh, keep_failed=keep_failed, answers=document, pairs=pairs, quiet=quiet,
+                lock_file=lock_file, locked=locked, commit=fetched.commit, origin=fetched.origin,
+            )  # fmt: skip
     except MovedError as error:
         if as_json:
             output.as_json({"app": fetched.name, "image": None, "lock": None, "moved": list(error.moved)})

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.client import Dropped, Event, Message, Output
-from orchestrator.commands import ask
+from orchestrator.commands import ask, output
 from orchestrator.engine.redaction import is_secret
 from orchestrator.places.container import settings
 from orchestrator.places.container.making import Making
@@ -17,7 +17,7 @@ from orchestrator.state.locks import waiting_lock
 if TYPE_CHECKING:
     from orchestrator.commands.progress import Progress
     from orchestrator.engine.home import Home
-    from orchestrator.places.container.build import Built, Wish
+    from orchestrator.places.container.build import Ask, Built, Wish
     from orchestrator.places.container.making import Made
     from orchestrator.places.container.place import ContainerPlace
 
@@ -60,6 +60,16 @@ def listener(progress: Progress) -> Callable[[Message], None]:
     return listen
 
 
+def person(progress: Progress) -> Ask | None:
+    """Return what puts a script's question to a person, None where there is none."""
+
+    def put(form: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        progress.fresh_line()
+        return ask.ask_person(form)
+
+    return put if ask.can_ask() else None
+
+
 def build_image(
     place: ContainerPlace,
     app: str,
@@ -69,23 +79,36 @@ def build_image(
     always: bool = False,
     accept: Callable[[Built], None] = lambda _built: None,
 ) -> Made:
-    """Build an app's image if it is needed (`always`: in any case), after another command that is at it."""
+    """Build an app's image if it is needed (`always`: in any case), after another command that is at it.
 
-    def put(form: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        progress.fresh_line()
-        return ask.ask_person(form)
-
+    Ctrl-C stops the installation that this command began, and nothing else; what that means for the app is said.
+    """
     making = Making(
         place,
         app,
         profile=place.profile(app),
         say=lambda line: progress.line(line, "dim"),
         listen=listener(progress),
-        ask=put if ask.can_ask() else None,
+        ask=person(progress),
         accept=accept,
     )
-    with waiting_lock(place.home, app, "built", say=progress.line):
-        return making.run(wish, always=always)
+    ours = False
+    try:
+        with waiting_lock(place.home, app, "built", say=progress.line):
+            ours = True
+            try:
+                return making.run(wish, always=always)
+            except KeyboardInterrupt:
+                output.say(f"interrupted; stopping the installation of `{app}`")
+                place.stop_build(app)
+                raise
+    except KeyboardInterrupt:
+        output.say(
+            f"it is stopped; `pinoctl up {app}` goes on from the last finished step, `--fresh` begins anew"
+            if ours
+            else f"interrupted; the other command goes on with `{app}`, `pinoctl down {app}` stops it"
+        )
+        raise
 
 
 def _size(text: str | None, option: str) -> int | None:

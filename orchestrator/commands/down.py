@@ -27,8 +27,8 @@ def down(*, app: str | None, everything: bool, home: Path | None, as_json: bool)
     from orchestrator.commands.apps import installed_app  # noqa: PLC0415  # `--help` does without
     from orchestrator.commands.exposing import hide  # noqa: PLC0415
     from orchestrator.commands.overview import known_apps, survey  # noqa: PLC0415
+    from orchestrator.commands.placing import stop_everywhere  # noqa: PLC0415
     from orchestrator.launcher.names import same_name  # noqa: PLC0415
-    from orchestrator.places.choosing import place_of  # noqa: PLC0415
 
     if (app is None) != everything:
         raise BadInputError(
@@ -41,7 +41,7 @@ def down(*, app: str | None, everything: bool, home: Path | None, as_json: bool)
     stopped, failed = [], False
     for name in names:
         try:
-            was = place_of(where, name).stop(name)
+            was = stop_everywhere(where, name)
         except PinoctlError as error:  # the others are stopped all the same
             output.report(error)
             failed = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -13,9 +13,8 @@ from orchestrator.engine.errors import BadInputError, PinoctlError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orchestrator.engine.home import Home
-    from orchestrator.places.container.docker import Docker
-    from orchestrator.places.container.images import AppImage
+
+SHORT: Final = 19  # letters by which an image without a name is known, `sha256:` and twelve
 
 
 @click.group()
@@ -67,7 +66,7 @@ def list_(*, app: str | None, everything: bool, as_json: bool) -> int:
     from orchestrator.places.container import images, names  # noqa: PLC0415
     from orchestrator.places.container.docker import connect  # noqa: PLC0415
 
-    found = [each for each in images.listed(connect(), app) if each.tags]
+    found = images.listed(connect(), app)
     shown = [each for each in found if everything or each.labels.get(names.KIND) != "checkpoint"]
     if as_json:
         output.as_json([images.to_json(each) for each in shown])
@@ -75,7 +74,7 @@ def list_(*, app: str | None, everything: bool, as_json: bool) -> int:
         rows = [
             [tag, each.labels.get(names.KIND, "-"), each.app or "-", size(each.size)]
             for each in shown
-            for tag in each.tags
+            for tag in each.tags or (each.id[:SHORT],)
         ]
         output.table(sorted(rows), ["IMAGE", "KIND", "APP", "SIZE"])
     else:
@@ -102,7 +101,7 @@ def rm(*, references: tuple[str, ...], unused: bool, yes: bool, home: Path | Non
     if bool(references) == unused:
         raise BadInputError("`image rm` needs images or `--unused`", hint="`pinoctl image list --all` lists them")
     docker = connect()
-    names_ = list(references) if references else _unused(docker, home_of(home))
+    names_ = list(references) if references else images.unused(docker, home_of(home))
     missing = [name for name in references if images.by_reference(docker, name) is None]
     if missing:
         raise BadInputError(f"there is no image `{missing[0]}`", hint="`pinoctl image list --all` lists them")
@@ -115,20 +114,6 @@ def rm(*, references: tuple[str, ...], unused: bool, yes: bool, home: Path | Non
         images.untag(docker, name)
         output.say(f"`{name}` is removed")
     return 0
-
-
-def _unused(docker: Docker, home: Home) -> list[str]:
-    """Return the names of a home's checkpoints, and of its images from before and for an update."""
-    from orchestrator.places.container import images, names  # noqa: PLC0415  # see above
-
-    ours = names.home_key(home)
-    found: list[AppImage] = [each for each in images.listed(docker) if each.labels.get(names.HOME) == ours]
-    return [
-        tag
-        for each in found
-        for tag in each.tags
-        if each.labels.get(names.KIND) == "checkpoint" or tag.endswith(("-previous", "-next", "-updated"))
-    ]
 
 
 @image.command("push")

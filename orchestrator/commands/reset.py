@@ -72,11 +72,15 @@ def _forget_container(home: Home, name: str, *, yes: bool) -> int:
     """Remove an app's container and images: what a reset script deletes is in them."""
     from orchestrator.commands.confirm import confirm  # noqa: PLC0415  # see above
     from orchestrator.places.container.place import ContainerPlace  # noqa: PLC0415
+    from orchestrator.state.locks import app_lock  # noqa: PLC0415
 
     if not confirm(f"Remove the container and the images of `{name}`, with everything that was made in it?", yes=yes):
         output.say(f"`{name}` stays as it is")
         return 1
-    ContainerPlace(home).remove(name)
+    place = ContainerPlace(home)
+    with app_lock(home, name, "reset"):
+        place.stop(name)
+        place.remove(name)
     output.say(f"`{name}` is not installed any more; shared models and caches stay")
     return 0
 

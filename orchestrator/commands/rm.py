@@ -27,16 +27,16 @@ def rm(*, app: str, yes: bool, home: Path | None) -> int:
     """
     from orchestrator.commands.apps import installed_app  # noqa: PLC0415  # `--help` does without
     from orchestrator.commands.confirm import confirm  # noqa: PLC0415
+    from orchestrator.commands.placing import container_of, stop_everywhere  # noqa: PLC0415
     from orchestrator.launcher.fetch import remove  # noqa: PLC0415
-    from orchestrator.places.choosing import HOST, place_of  # noqa: PLC0415
     from orchestrator.state.locks import app_lock  # noqa: PLC0415
 
     where = home_of(home)
     name = installed_app(where, app)
     folder = where.app(name)
     linked = folder.is_symlink()
-    place = place_of(where, name)
-    lost = _made_in_container(where, name) if place.name != HOST else []
+    container = container_of(where, name)
+    lost = container.lost_with(name) if container is not None else []
     question = f"Unlink `{name}`? Its folder stays" if linked else f"Delete `{name}` with everything in `{folder}`?"
     if lost:
         made = f"{len(lost)} files and folders made in it, such as `{lost[0]}`"
@@ -45,21 +45,13 @@ def rm(*, app: str, yes: bool, home: Path | None) -> int:
         output.say(f"`{name}` stays")
         return 1
     with app_lock(where, name, "removed"):
-        place.stop(name)
-        if place.name != HOST:
-            from orchestrator.places.container.place import ContainerPlace  # noqa: PLC0415  # only for these
-
-            ContainerPlace(where).remove(name)
+        stop_everywhere(where, name)
+        if container is not None:
+            container.remove(name)
         remove(where, name)
         _forget(where, name)
     output.say(f"`{name}` is unlinked; its folder stays" if linked else f"`{name}` is removed")
     return 0
-
-
-def _made_in_container(home: Home, name: str) -> list[str]:
-    from orchestrator.places.container.place import ContainerPlace  # noqa: PLC0415  # only for these
-
-    return ContainerPlace(home).lost_with(name)
 
 
 def _forget(home: Home, name: str) -> None:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orchestrator.agent.client import Client, Listener
-    from orchestrator.commands.placing import Placed
     from orchestrator.commands.exposing import Exposing
+    from orchestrator.commands.placing import Placed
     from orchestrator.commands.session import Session
     from orchestrator.engine.home import Home
     from orchestrator.launcher.fetch import Fetched
@@ -110,6 +110,7 @@ def up(
     rented machine, or with `--tunnel`, the URL works from anywhere, for those who have it whole.
     """
     from orchestrator.commands.exposing import asked  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.placing import leave_other, on_trial, placed  # noqa: PLC0415
 
     if fresh and from_step is not None:
         raise BadInputError("`--fresh` and `--from-step` exclude each other", hint="give the one that you mean")
@@ -136,6 +137,7 @@ def bring_up_container(
 ) -> int:
     """Have an app's image built where it has to be, then bring its container up."""
     from orchestrator.commands.building import brought, build_image, plain_answers  # noqa: PLC0415  # see above
+    from orchestrator.commands.placing import leave_other, may_fall_back  # noqa: PLC0415
     from orchestrator.commands.progress import Progress  # noqa: PLC0415
     from orchestrator.commands.session import Session  # noqa: PLC0415
     from orchestrator.places.container import settings  # noqa: PLC0415

@@ -96,7 +96,7 @@ def _in_container(
     quiet: bool,
 ) -> int:
     """Do a piece of work that makes an app run from another image, and print how it ended."""
-    from orchestrator.commands.building import brought, listener  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.building import brought, listener, person  # noqa: PLC0415  # `--help` does without
     from orchestrator.commands.progress import Progress  # noqa: PLC0415
     from orchestrator.commands.session import Session  # noqa: PLC0415
     from orchestrator.commands.up import finish  # noqa: PLC0415
@@ -106,9 +106,15 @@ def _in_container(
 
     progress = Progress(name, quiet=quiet)
     place = ContainerPlace(home, say=lambda line: progress.line(line, "dim"))
-    updating = Updating(place, name, profile=place.profile(name), say=place.say, listen=listener(progress))
-    with waiting_lock(home, name, "updated", say=progress.line):
-        result = work(updating, brought())
+    updating = Updating(
+        place, name, profile=place.profile(name), say=place.say, listen=listener(progress), ask=person(progress)
+    )
+    try:
+        with waiting_lock(home, name, "updated", say=progress.line):
+            result = work(updating, brought())
+    except KeyboardInterrupt:
+        output.say(f"interrupted; `{name}` goes on as it was")
+        return 130
     session = Session(home, name, quiet=quiet, place=place)
     session.progress = progress
     if not result.get("failed"):

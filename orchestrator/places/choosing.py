@@ -25,6 +25,19 @@ def place_of(home: Home, app: str, *, say: Callable[[str], None] = lambda _line:
     return make(home, settings.read(home, app).place or HOST, say=say)
 
 
+def places_of(home: Home, app: str) -> list[Place]:
+    """Return the places that may have something of an app, the one that it lives in first."""
+    chosen = settings.read(home, app)
+    first = chosen.place or HOST
+    others = [HOST] if first == CONTAINER else [CONTAINER] if chosen.left else []
+    return [make(home, name) for name in (first, *others)]
+
+
+def lives_on_host(home: Home, app: str) -> bool:
+    """Tell whether an app was brought up on the host."""
+    return AgentFiles(home, app).state.exists()
+
+
 def make(home: Home, name: str, *, say: Callable[[str], None] = lambda _line: None) -> Place:
     """Return a place by its name."""
     if name == CONTAINER:
@@ -58,7 +71,7 @@ def choose(home: Home, app: str, wanted: str | None, environ: Mapping[str, str] 
     before = settings.read(home, app).place
     if before is not None:
         return Choice(before)
-    if AgentFiles(home, app).state.exists():
+    if lives_on_host(home, app):
         return Choice(HOST, "it is installed there")
     return _of_daemon(environ)
 

@@ -148,11 +148,14 @@ def layers(docker: Docker, image: str) -> int:
     return len(((found or {}).get("RootFS") or {}).get("Layers") or ())
 
 
-def clean(docker: Docker, app: str, keep: Collection[str]) -> list[str]:
-    """Remove the checkpoints of an app but for those of `keep` (ids), and its images without a name; return which."""
-    removed = []
+def clean(docker: Docker, home: Home, app: str, keep: Collection[str]) -> list[str]:
+    """Remove the checkpoints of an app of this home but for those of `keep` (ids), and images without a name.
+
+    Returns which.
+    """
+    removed, ours = [], names.home_key(home)
     for image in listed(docker, app):
-        if image.id in keep:
+        if image.id in keep or image.labels.get(names.HOME) != ours:
             continue
         if image.labels.get(names.KIND) == "checkpoint":
             removed += [name for name in image.tags if ":checkpoint-" in name and untag(docker, name)]
@@ -187,7 +190,9 @@ def flatten(docker: Docker, image: str) -> str:
     described = inspect(docker, image) or {}
     config = described.get("Config") or {}
     with told("the image cannot be made flat"):
-        made = str(docker.api.create_container_from_config({"Image": image, "Labels": {names.KIND: "helper"}})["Id"])
+        known = config.get("Labels") or {}
+        labels = {names.KIND: "helper", **{name: known[name] for name in (names.APP, names.HOME) if name in known}}
+        made = str(docker.api.create_container_from_config({"Image": image, "Labels": labels})["Id"])
         try:
             answer = docker.api.import_image_from_stream(docker.api.export(made, chunk_size=1 << 20))
             flat = _last_status(answer)
@@ -209,6 +214,23 @@ def _last_status(answer: Any) -> str:
     if found is None:
         raise DockerError(f"the daemon did not take the image: {lines[-1] if lines else answer}")
     return str(found)
+
+
+def unused(docker: Docker, home: Home) -> list[str]:
+    """Return what no app of a home runs from, by name: checkpoints, images from before and for an update.
+
+    Images without a name come by their id, but for those that a container still has.
+    """
+    with told():
+        held = {str(row["ImageID"]) for row in docker.api.containers(all=True)}
+    ours = [each for each in listed(docker) if each.labels.get(names.HOME) == names.home_key(home)]
+    named = [
+        tag
+        for each in ours
+        for tag in each.tags
+        if each.labels.get(names.KIND) == "checkpoint" or tag.endswith(("-previous", "-next", "-updated"))
+    ]
+    return [*named, *(each.id for each in ours if not each.tags and each.id not in held)]
 
 
 def to_json(image: AppImage) -> dict[str, Any]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.client import AgentGoneError, Client
 from orchestrator.places.container import code, names
 from orchestrator.places.container.docker import Docker, DockerError, told
 from orchestrator.places.container.streams import ExecStream
+from orchestrator.state.locks import LockedError, app_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from orchestrator.engine.errors import PinoctlError
+    from orchestrator.engine.home import Home
     from orchestrator.places.container.containers import Spec
 
 # One exec waits inside until the agent listens, instead of asking the daemon again and again.
@@ -22,7 +26,9 @@ TALK: Final = (
     'exec socat -b 262144 -t 86400 STDIO UNIX-CONNECT:"$0"'
 )
 STOP_SECONDS: Final = 30
-HELPER_SECONDS: Final = 900  # no command needs a helper for that long
+READER_SECONDS: Final = 900  # nobody reads a log for that long
+HELPER_SECONDS: Final = 86400  # nor works in a home, of which only this is known, for that long
+SILENT_SECONDS: Final = 60  # what has not answered since then does not start any more
 
 
 def find(docker: Docker, name: str) -> dict[str, Any] | None:
@@ -87,18 +93,27 @@ def remove(docker: Docker, container: str) -> None:
                 raise
 
 
-def remove_helpers(docker: Docker, home: str, app: str, *, now: float | None = None) -> None:
+def remove_helpers(docker: Docker, home: Home, app: str, *, now: float | None = None) -> None:
     """Remove the helpers that killed commands left: containers that were never started.
 
-    They are those of the app, whose lock the caller holds, and those that are too old for anybody to be at work there.
+    They are those of the app, whose lock the caller holds, those of other apps of the home whose lock nobody holds, and
+    those that are too old for anybody to be at work there.
     """
+    ours = names.home_key(home)
     with told():
         rows = docker.api.containers(all=True, filters={"label": [f"{names.KIND}=helper"], "status": ["created"]})
     for row in rows:
         labels = row.get("Labels") or {}
-        ours = labels.get(names.HOME) == home and labels.get(names.APP) == app
-        if ours or (time.time() if now is None else now) - float(row["Created"]) > HELPER_SECONDS:
+        age = (time.time() if now is None else now) - float(row["Created"])
+        whose = labels.get(names.APP) if labels.get(names.HOME) == ours else None
+        if names.READER in labels or whose is None:
+            if age > (READER_SECONDS if names.READER in labels else HELPER_SECONDS):
+                remove(docker, str(row["Id"]))
+        elif whose == app:
             remove(docker, str(row["Id"]))
+        else:
+            with contextlib.suppress(LockedError), app_lock(home, whose, "cleaned up"):
+                remove(docker, str(row["Id"]))
 
 
 def wait(docker: Docker, container: str) -> int:
@@ -142,6 +157,11 @@ def ended(docker: Docker, container: str, app: str) -> PinoctlError:
     words = last_words(docker, container)
     if state.get("OOMKilled"):
         return DockerError(f"the container of `{app}` ran out of memory", hint="give it more with `--memory`")
+    if state.get("Restarting") or state.get("Paused"):
+        return DockerError(
+            f"`{app}` cannot be reached: {trouble(there)}" + (f"; it said last: {words}" if words else ""),
+            hint=f"`pinoctl logs {app}` and `docker logs` of its container show more, `pinoctl down {app}` stops it",
+        )
     if state.get("Running"):
         return AgentGoneError(
             f"the agent of `{app}` does not answer", hint=f"`pinoctl down {app}` and `pinoctl up {app}` start it anew"
@@ -149,6 +169,22 @@ def ended(docker: Docker, container: str, app: str) -> PinoctlError:
     why = f": {words}" if words else ""
     return DockerError(f"the container of `{app}` ended with status {state.get('ExitCode')}{why}",
                        hint=f"`pinoctl up {app}` starts it again and goes on where it stopped")  # fmt: skip
+
+
+def trouble(there: Mapping[str, Any], *, silent: bool = False, now: datetime | None = None) -> str | None:
+    """Return why the agent in a container that counts as running cannot answer, None when it may be about to.
+
+    `silent` tells that it was asked in vain.
+    """
+    state, restarts = there["State"], int(there.get("RestartCount") or 0)
+    if state.get("Paused"):
+        return "its container is paused, `pinoctl up` lets it go on"
+    began = datetime.strptime(f"{str(state.get('StartedAt'))[:19]}+0000", "%Y-%m-%dT%H:%M:%S%z")
+    age = ((now or datetime.now(timezone.utc)) - began).total_seconds()
+    if state.get("Restarting") or (silent and restarts and age < SILENT_SECONDS):
+        why = "ran out of memory" if state.get("OOMKilled") else f"ended with status {state.get('ExitCode')}"
+        return f"its container {why}, {max(restarts, 1)} times so far, and is started again and again"
+    return "its agent does not answer" if silent and age > SILENT_SECONDS else None
 
 
 def last_words(docker: Docker, container: str) -> str:
@@ -178,9 +214,9 @@ def await_running(docker: Docker, container: str, *, sleep: Callable[[float], No
     """Return a container once it runs with its ports; raises what it ended with."""
     for _ in range(100):
         there = find(docker, container)
-        if there is not None and there["State"]["Running"] and ports_of(there):
+        if there is not None and there["State"]["Status"] == "running" and ports_of(there):
             return there
-        if there is None or there["State"]["Status"] in {"exited", "dead"}:
+        if there is None or there["State"]["Status"] in {"exited", "dead", "restarting"}:
             break
         sleep(0.05)
     raise ended(docker, container, str((there or {}).get("Name") or container).lstrip("/"))

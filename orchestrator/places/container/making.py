@@ -43,7 +43,7 @@ class Making:
     def run(self, wish: Wish, *, always: bool = False) -> Made:
         """Return the image that the app runs from, made if it has to be; the caller holds the app's lock."""
         home, app, docker = self.place.home, self.app, self.place.docker
-        remove_helpers(docker, names.home_key(home), app)
+        remove_helpers(docker, home, app)
         image = self.place.image(app)
         if image is not None and not (always or wish.fresh) and not self._launcher_changed():
             remove(docker, names.container(home, app, "build"))  # of an update that was killed
@@ -64,7 +64,7 @@ class Making:
         settings.write(home, app, build.settings.changed(installed=facts))
         if chosen.mode == settings.VOLUME:
             return Made(final, built.result, built)
-        images.clean(docker, app, _useful(docker, app, built) | {built.image})
+        images.clean(docker, home, app, _useful(docker, app, built) | {built.image})
         return Made(final, built.result, built)
 
     def _launcher_changed(self) -> bool:

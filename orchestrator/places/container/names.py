@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "pinoctl"
 APP: Final = "pinoctl.app"  # the app's name as its folder spells it
 HOME: Final = "pinoctl.home"  # the home that it belongs to
-KIND: Final = "pinoctl.kind"  # base, checkpoint, image; build, app, helper
+KIND: Final = "pinoctl.kind"  # base, checkpoint, image; build, app, helper; own
 CHAIN: Final = "pinoctl.chain"  # the steps that are done in an image
 ROOT: Final = "pinoctl.root"  # what the steps start from
 CODE: Final = "pinoctl.code"  # hash of pinoctl's own code in an image
@@ -29,6 +29,7 @@ HARDWARE: Final = "pinoctl.hardware"
 LAYERS: Final = "pinoctl.layers"
 VERSION: Final = "pinoctl.version"
 MODE: Final = "pinoctl.mode"  # image or volume
+READER: Final = "pinoctl.reader"  # of a helper: whoever reads by way of it holds no lock
 
 BASE_REPOSITORY: Final = "pinoctl/base"
 CODE_VOLUME: Final = "pinoctl-code"
@@ -43,6 +44,11 @@ def volume(home: Home, environ: Mapping[str, str] | None = None) -> str:
     """Return the volume that the apps of a home share, PINOCTL_VOLUME where that is set."""
     environ = os.environ if environ is None else environ
     return environ.get("PINOCTL_VOLUME") or f"{PREFIX}-shared-{home_key(home)}"
+
+
+def own_volume(home: Home, app: str) -> str:
+    """Return the volume of what an app has for itself alone."""
+    return f"{PREFIX}-own-{app}-{home_key(home)}"
 
 
 def repository(app: str) -> str:
@@ -67,6 +73,11 @@ def previous(home: Home, app: str) -> str:
 def candidate(home: Home, app: str) -> str:
     """Return the reference of an image that is built and not yet used."""
     return f"{repository(app)}:{home_key(home)}-next"
+
+
+def updated(home: Home, app: str) -> str:
+    """Return the reference of what the last update installed, which a new version of pinoctl goes on from."""
+    return f"{repository(app)}:{home_key(home)}-updated"
 
 
 def checkpoint(app: str, key: str) -> str:

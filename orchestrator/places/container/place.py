@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,7 +10,7 @@ from orchestrator.agent.client import AgentGoneError, Client
 from orchestrator.agent.files import AgentFiles
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.engine.hardware import HardwareProfile, detect, without_cards
-from orchestrator.places.container import code, files, gpus, images, names, settings
+from orchestrator.places.container import code, files, gpus, images, names, own, settings
 from orchestrator.places.container.containers import home_in
 from orchestrator.places.container.docker import Docker, DockerError, connect, told
 from orchestrator.places.container.living import (
@@ -19,11 +20,11 @@ from orchestrator.places.container.living import (
     find,
     ports_of,
     remove,
-    start,
     stop,
-    wait,
+    trouble,
+    unpause,
 )
-from orchestrator.places.container.running import Running, Say
+from orchestrator.places.container.running import Ensured, Running, Say
 from orchestrator.places.container.urls import translated
 from orchestrator.state.locks import waiting_lock
 
@@ -33,7 +34,16 @@ if TYPE_CHECKING:
     from orchestrator.engine.home import Home
 
 
+AT_WORK: Final = frozenset({"installing", "starting", "ready"})
 GENTLY: Final = frozenset({None, 0, 137, 143})  # how containers end that were stopped, by us or by somebody else
+
+
+LOGS: Final = re.compile(r"terminal(-\d{1,18})?\.log|journal\.jsonl(\.1)?")
+
+
+def is_log(name: str) -> bool:
+    """Tell whether a file is one that an agent logs to: nothing else comes out of a container's logs."""
+    return LOGS.fullmatch(name) is not None
 
 
 def any_base(docker: Docker) -> str | None:
@@ -52,6 +62,7 @@ class ContainerPlace:
     home: Home
     say: Say = _quiet
     _docker: Docker | None = field(default=None, init=False)
+    _started: bool = field(default=False, init=False)
 
     @property
     def name(self) -> str:
@@ -85,27 +96,48 @@ class ContainerPlace:
     def spawn(self, app: str) -> Client:
         """Return a connection to the app's agent, in a container that runs; raises DockerError without an image."""
         with waiting_lock(self.home, app, "started", say=self.say):
-            container = self._ensured(app)
-        await_running(self.docker, container)
-        return self._agent(container, app)
+            there = self._ensured(app)
+        await_running(self.docker, there.container)
+        return self._agent(there.container, app, started=there.started)
 
     def spawn_held(self, app: str) -> Client:
         """Do as `spawn` does for who holds the app's lock already."""
-        container = self._ensured(app)
-        await_running(self.docker, container)
-        return self._agent(container, app)
+        there = self._ensured(app)
+        await_running(self.docker, there.container)
+        return self._agent(there.container, app, started=there.started)
 
-    def _ensured(self, app: str) -> str:
+    def _ensured(self, app: str) -> Ensured:
         image = self.image(app)
         if image is None:
             raise DockerError(f"`{app}` has no image", hint=f"`pinoctl up {app}` builds it")
-        return self.containers(app).ensure(image)
+        there = self.containers(app).ensure(image)
+        self._started |= there.started
+        return there
+
+    def leave(self, app: str) -> None:
+        """Stop the app's container where `spawn` started it and nothing of the app is up in it."""
+        if not self._started:
+            return
+        with waiting_lock(self.home, app, "stopped"):
+            client = self.find(app)
+            if client is None:
+                return
+            with client:
+                said = client.status()
+            if said.get("word") not in AT_WORK and not said.get("running"):
+                self.stop(app)
+
+    def has(self, app: str) -> bool:
+        """Tell whether there is an image or a container of the app, whatever state they are in."""
+        kept = (find(self.docker, names.container(self.home, app, what)) for what in ("", "old", "next", "build"))
+        return self.image(app) is not None or any(each is not None for each in kept)
 
     def image(self, app: str) -> str | None:
         """Return the id of the image that an app runs from, None when it has to be built first."""
         chosen = settings.read(self.home, app)
         if chosen.mode == settings.VOLUME:
-            return chosen.installed.get("image") if chosen.installed.get("mode") == settings.VOLUME else None
+            base = chosen.installed.get("image") if chosen.installed.get("mode") == settings.VOLUME else None
+            return str(base) if base and images.by_reference(self.docker, str(base)) is not None else None
         found = images.current(self.docker, self.home, app)
         return found.id if found is not None else None
 
@@ -120,9 +152,10 @@ class ContainerPlace:
                     continue
         return None
 
-    def _agent(self, container: str, app: str, *, timeout: float = 30.0) -> Client:
+    def _agent(self, container: str, app: str, *, timeout: float = 30.0, started: bool = False) -> Client:
         try:
-            return agent_of(self.docker, container, app, home_in(settings.read(self.home, app)), timeout=timeout)
+            home = home_in(settings.read(self.home, app))
+            return agent_of(self.docker, container, app, home, timeout=timeout, started=started)
         except AgentGoneError as error:
             raise ended(self.docker, container, app) from error
 
@@ -134,7 +167,10 @@ class ContainerPlace:
     def seen(self, app: str, answer: Mapping[str, Any]) -> dict[str, Any]:
         """Return an agent's answer as this machine sees it: its URL and ports, and where its log is copied to."""
         there = find(self.docker, names.container(self.home, app))
-        log = {"log": str(AgentFiles(self.home, app).terminal)} if "log" in answer else {}
+        files = AgentFiles(self.home, app)
+        if str(answer.get("log")).startswith(own.logs_in(app, beside=True)):
+            files = AgentFiles(self.home, app, history=files.folder / "build")
+        log = {"log": str(files.terminal)} if "log" in answer else {}
         return {**translated(answer, ports_of(there) if there is not None else {}), **log}
 
     def status(self, app: str, *, timeout: float = 3.0) -> dict[str, Any]:
@@ -159,11 +195,16 @@ class ContainerPlace:
     def _ask(self, there: Mapping[str, Any], app: str, timeout: float) -> dict[str, Any]:
         """Ask the agent in a running container; one that does not answer yet is only starting."""
         container = str(there["Id"])
+        known = {"alive": True, "container": container}
+        reason = trouble(there)
+        if reason is not None:
+            return {"word": "failed", "reason": reason, **known}
         try:
             with self._agent(container, app, timeout=timeout) as client:
-                return {**translated(client.status(), ports_of(there)), "alive": True, "container": container}
+                return {**translated(client.status(), ports_of(there)), **known}
         except (PinoctlError, OSError):
-            return {"word": "starting", "alive": True, "container": container}
+            reason = trouble(there, silent=True)
+            return {"word": "failed", "reason": reason, **known} if reason else {"word": "starting", **known}
 
     def _unfinished(self, app: str, build: Mapping[str, Any] | None) -> dict[str, Any]:
         """Tell what became of an installation whose container has ended."""
@@ -186,11 +227,14 @@ class ContainerPlace:
             image = any_base(self.docker)
         if image is None:
             raise DockerError(f"`{app}` was never in a container", hint=f"`pinoctl up {app}` builds its image")
+        mounts = own.mounts(
+            names.volume(self.home), own.ensure(self.docker, self.home, app, image), names.home_key(self.home), app
+        )
         body = {
             "Image": image,
             "Cmd": ["true"],
-            "Labels": {names.KIND: "helper"},
-            "HostConfig": {"Mounts": [{"Type": "volume", "Source": names.volume(self.home), "Target": "/data"}]},
+            "Labels": {names.KIND: "helper", names.READER: "true"},
+            "HostConfig": {"Mounts": mounts},
         }
         with told("the shared volume cannot be looked at"):
             return str(self.docker.api.create_container_from_config(body)["Id"])
@@ -210,6 +254,9 @@ class ContainerPlace:
         at_work = [each for each in (there, build) if each is not None and each["State"]["Running"]]
         if at_work:
             container = str(at_work[0]["Id"])
+            if at_work[0]["State"].get("Paused"):
+                self.say("its container was paused, and goes on")
+                unpause(self.docker, container)
         else:
             with self.spawn(app):
                 container = names.container(self.home, app)
@@ -222,19 +269,26 @@ class ContainerPlace:
             *(["--venv", venv] if venv else []),
             *(["--", *command] if command else []),
         ]
-        return execute(
-            self.docker,
-            container,
-            ["/opt/pinoctl/venv/bin/python", "-m", "orchestrator.agent.interactive", *words],
-            folder=home,
-            environment={"PYTHONPATH": code.PLACE},
-        )
+        try:
+            return execute(
+                self.docker,
+                container,
+                ["/opt/pinoctl/venv/bin/python", "-m", "orchestrator.agent.interactive", *words],
+                folder=home,
+                environment={"PYTHONPATH": code.PLACE},
+            )
+        finally:
+            self.leave(app)
 
     def mirror_logs(self, app: str) -> None:
         """Copy the app's logs from the volume to where those of apps on the host are, so that they are read alike."""
         container = self.helper(app)
         try:
-            files.copy_out(self.docker, container, f"/data/logs/{app}", self.home.logs)
+            into = AgentFiles(self.home, app).folder
+            # an image that an earlier version made may still log on the shared volume
+            if not files.copy_out(self.docker, container, own.logs_in(app), into, wanted=is_log):
+                files.copy_out(self.docker, container, f"/data/logs/{app}", into, wanted=is_log)
+            files.copy_out(self.docker, container, own.logs_in(app, beside=True), into / "build", wanted=is_log)
         finally:
             self.drop(container)
 
@@ -242,7 +296,7 @@ class ContainerPlace:
         """Return the text of the app's ENVIRONMENT file, which lies on the volume; None while there is none."""
         container = self.helper(app)
         try:
-            found = files.read(self.docker, container, self._environment(app))
+            found = files.read(self.docker, container, f"{own.PRIVATE}/{app}/ENVIRONMENT")
             return found.decode("utf-8", "replace") if found is not None else None
         finally:
             self.drop(container)
@@ -251,15 +305,10 @@ class ContainerPlace:
         """Replace the app's ENVIRONMENT file."""
         container = self.helper(app)
         try:
-            place = self._environment(app)
-            below = "/data" if place.startswith("/data/private/") else place.rpartition("/")[0]
-            files.write(self.docker, container, place, text.encode(), below=below, mode=0o600, folders=0o700)
+            path = f"{own.PRIVATE}/{app}/ENVIRONMENT"
+            files.write(self.docker, container, path, text.encode(), below=own.PRIVATE, mode=0o600, folders=0o700)
         finally:
             self.drop(container)
-
-    def _environment(self, app: str) -> str:
-        volume = settings.read(self.home, app).mode == settings.VOLUME
-        return f"/data/api/{app}/ENVIRONMENT" if volume else f"/data/private/{app}/ENVIRONMENT"
 
     def stop(self, app: str) -> bool:
         """Stop the app's containers; tells whether one ran."""
@@ -272,6 +321,12 @@ class ContainerPlace:
             stop(self.docker, container)
         return bool(at_work)
 
+    def stop_build(self, app: str) -> None:
+        """Stop the app's installation or update, where one is at work; the app itself goes on."""
+        there = find(self.docker, names.container(self.home, app, "build"))
+        if there is not None and there["State"]["Running"]:
+            stop(self.docker, str(there["Id"]))
+
     def lost_with(self, app: str) -> list[str]:
         """Return what was made in the app since it was installed, which goes when its container does."""
         from orchestrator.places.container.carry import diff_of_users  # noqa: PLC0415  # only to remove
@@ -279,6 +334,8 @@ class ContainerPlace:
         there = self._container(app)
         if there is None:
             return []
+        if settings.read(self.home, app).installed.get("mode") == settings.VOLUME:
+            return [f"/data/api/{app}"]  # nothing tells there what was installed and what was made since
         roots = (f"/pinokio/api/{app}",)
         return [change.path for change in diff_of_users(self.docker.client, str(there["Id"]), roots)]
 
@@ -289,33 +346,22 @@ class ContainerPlace:
             image = None
         if image is None:
             return
-        body = {
-            "Image": image,
-            "Entrypoint": ["rm", "-rf", *_own_folders(app)],
-            "Cmd": [],
-            "User": "0",
-            "Labels": {names.KIND: "helper"},
-            "HostConfig": {"Mounts": [{"Type": "volume", "Source": names.volume(self.home), "Target": "/data"}]},
-        }
-        with told("the shared volume cannot be cleared"):
-            helper = str(self.docker.api.create_container_from_config(body)["Id"])
-        try:
-            start(self.docker, helper)
-            wait(self.docker, helper)
-        finally:
-            remove(self.docker, helper)
+        mounts = [{"Type": "volume", "Source": names.volume(self.home), "Target": "/data"}]
+        command = ["rm", "-rf", *_own_folders(app)]
+        own.run_as_root(self.docker, image, command, mounts, what="the shared volume cannot be cleared")
 
     def remove(self, app: str) -> None:
         """Remove the app's containers and images, and what the shared volume has of this app alone."""
         self._clear_volume(app)
         for what in ("", "next", "old", "build"):
             remove(self.docker, names.container(self.home, app, what))
+        own.discard(self.docker, self.home, app)
         settings.forget(self.home, app)
-        for reference in (names.current, names.previous, names.candidate):
+        for reference in (names.current, names.previous, names.candidate, names.updated):
             images.untag(self.docker, reference(self.home, app))
-        images.clean(self.docker, app, set())
+        images.clean(self.docker, self.home, app, set())
 
 
 def _own_folders(app: str) -> list[str]:
-    """Return what the shared volume has of one app alone."""
+    """Return what the shared volume has of one app alone; earlier versions kept its logs and secrets there."""
     return [f"/data/{folder}/{app}" for folder in ("private", "logs", "api", "installed")]

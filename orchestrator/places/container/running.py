@@ -7,20 +7,38 @@ left.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.places.container import code, gpus, names
+from orchestrator.engine.errors import PinoctlError
+from orchestrator.places.container import code, gpus, images, names, own
 from orchestrator.places.container.containers import Spec, run_spec
 from orchestrator.places.container.docker import Docker, DockerError, told
-from orchestrator.places.container.living import create, find, remove, start, stop
+from orchestrator.places.container.living import create, find, remove, start, stop, unpause
 from orchestrator.places.container.settings import VOLUME, Settings
 
 if TYPE_CHECKING:
     from orchestrator.engine.home import Home
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ensured:
+    """Tell the id of a container that runs, and whether it was started for that."""
+
+    container: str
+    started: bool
+
+
+def fits(there: Mapping[str, Any], spec: Spec) -> bool:
+    """Tell whether a container is as it would be made now; one that runs may have the code of an earlier pinoctl."""
+    if (there["Config"]["Labels"] or {}).get(names.CONFIG) != spec.digest:
+        return False
+    before = next((each["Source"] for each in there["HostConfig"]["Mounts"] if each["Target"] == code.PLACE), None)
+    return bool(there["State"]["Running"]) or before == spec.code_volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +71,7 @@ class Running:
             app=self.app,
             home=names.home_key(self.home),
             volume=names.volume(self.home),
+            own_volume=own.ensure(self.docker, self.home, self.app, image),
             settings=self.settings,
             devices=gpus.requests(self.settings.gpus, self.docker.info, card=self.card),
             code_volume=code.volume(self.docker, image) if self.settings.mode == VOLUME else None,
@@ -72,67 +91,70 @@ class Running:
                 remove(self.docker, str(left["Id"]))
         return there
 
-    def ensure(self, image: str) -> str:
-        """Have the app's container run from an image, and return its id."""
+    def ensure(self, image: str) -> Ensured:
+        """Have the app's container run from an image; what cannot be had leaves the app as it was."""
         spec = self.spec(image)
         there = self.settle()
-        if there is not None and (there["Config"]["Labels"] or {}).get(names.CONFIG) == spec.digest:
-            container = str(there["Id"])
-            if not there["State"]["Running"]:
-                self._start(container)
-            return container
-        if there is None:
-            container = create(self.docker, spec)
-            self._start(container, new=True)
-            return container
-        following = self.prepare_next(image, there)
-        self.switch(following, there)
-        self._start(following)
-        return following
-
-    def prepare_next(self, image: str, there: Mapping[str, Any]) -> str:
-        """Stop the app's container, make its successor beside it and carry its user's files over; return its id."""
-        self._stop(there)
-        spec = self.spec(image)
-        left = find(self.docker, self._named("next"))
-        if left is not None:
-            remove(self.docker, str(left["Id"]))
-        following = create(self.docker, Spec(self._named("next"), spec.body))
-        try:
-            self._carry(str(there["Id"]), following)
-        except BaseException:
-            remove(self.docker, following)
-            raise
-        return following
-
-    def switch(self, following: str, there: Mapping[str, Any]) -> None:
-        """Put the successor in the place of the app's container."""
-        self._rename(there, self._named("old"))
-        with told():
-            self.docker.api.rename(following, self.name)
-        remove(self.docker, str(there["Id"]))
-
-    def _carry(self, old: str, new: str) -> None:
-        from orchestrator.places.container.carry import carry  # noqa: PLC0415  # only where a container is replaced
-
-        carry(
-            self.docker.client,
-            old,
-            new,
-            roots=(f"/pinokio/api/{self.app}", "/home/pinokio"),
-            say=self.say,
-        )
-
-    def _start(self, container: str, *, new: bool = False) -> None:
-        try:
+        if there is None or not fits(there, spec):
+            with self.replacing(spec, there) as following:
+                start(self.docker, following)
+            self.forget_images()
+            return Ensured(following, started=True)
+        container = str(there["Id"])
+        if there["State"].get("Paused"):
+            self.say("its container was paused, and goes on")
+            unpause(self.docker, container)
+        elif not there["State"]["Running"]:
             start(self.docker, container)
-        except DockerError:
-            if new:
-                remove(self.docker, container)  # it never ran, so nothing is lost
-            raise
+            return Ensured(container, started=True)
+        return Ensured(container, started=False)
 
-    def _stop(self, there: Mapping[str, Any]) -> None:
-        stop(self.docker, str(there["Id"]))
+    @contextlib.contextmanager
+    def replacing(self, spec: Spec, there: Mapping[str, Any] | None) -> Iterator[str]:
+        """Give the successor of the app's container, with its user's files; it takes its place when the block ends.
+
+        Where the block raises, or the successor cannot be had, it is removed; the app's container stays, and is started
+        again if it ran.
+        """
+        was_up = there is not None and bool(there["State"]["Running"])
+        try:
+            following = self._successor(spec, there)
+            yield following
+            if there is not None:
+                self._rename(there, self._named("old"))
+            with told():
+                self.docker.api.rename(following, self.name)
+        except BaseException:
+            with contextlib.suppress(PinoctlError):  # the next command settles what a daemon that is gone cannot
+                self._go_back(start_again=was_up)
+            raise
+        if there is not None:
+            remove(self.docker, str(there["Id"]))
+
+    def _successor(self, spec: Spec, there: Mapping[str, Any] | None) -> str:
+        """Make the successor and bring the user's files there; the app is stopped once it is clear that it can be."""
+        remove(self.docker, self._named("next"))
+        following = create(self.docker, Spec(self._named("next"), spec.body))
+        if there is None:
+            return following
+        from orchestrator.places.container.carry import carry, refuse_hidden  # noqa: PLC0415  # only to replace one
+
+        old, client, roots = str(there["Id"]), self.docker.client, (f"/pinokio/api/{self.app}", "/home/pinokio")
+        refuse_hidden(client, old, following, roots)
+        stop(self.docker, old)
+        carry(client, old, following, roots=roots, say=self.say)
+        return following
+
+    def _go_back(self, *, start_again: bool) -> None:
+        remove(self.docker, self._named("next"))
+        there = self.settle()
+        if start_again and there is not None and not there["State"]["Running"]:
+            start(self.docker, str(there["Id"]))  # its agent starts what was started last
+
+    def forget_images(self) -> None:
+        """Remove images of the app that have no name any more, and that its old container held until now."""
+        with contextlib.suppress(DockerError):
+            images.clean_unnamed(self.docker, self.home, self.app)
 
     def _rename(self, there: Mapping[str, Any], name: str) -> None:
         with told():

@@ -1,8 +1,11 @@
-"""How an app is placed: where it lives and what its container may use, kept beside its logs."""
+"""How an app is placed: where it lives and what its container may use, kept where no container can write."""
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
+import stat
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,8 +31,9 @@ class Settings:
 
     `place` is `host` or `container`, `mode` `image` or `volume`; `gpus` is `all`, `none`, a count or identifiers;
     `memory` and `shm` are bytes, `cpus` a number of processors, `pids` of processes; `mounts` are `SOURCE:TARGET[:ro]`;
-    `base` is the image that the base image begins with; `answers` those that are not secret; `installed`
-    says what was: the launcher's hash that the app's image stands for, and in volume mode the image below it.
+    `base` is the image that the base image begins with; `left` tells that Docker has something of an app that lives on
+    the host; `answers` are those that are not secret; `installed` says what was: the launcher's hash that the app's
+    image stands for, and in volume mode the image below it.
     """
 
     place: str | None = None
@@ -41,6 +45,7 @@ class Settings:
     pids: int | None = None
     mounts: tuple[str, ...] = ()
     base: str | None = None
+    left: bool = False
     answers: Mapping[str, Any] = field(default_factory=dict)
     installed: Mapping[str, Any] = field(default_factory=dict)
 
@@ -49,14 +54,22 @@ class Settings:
         return replace(self, **{name: value for name, value in given.items() if value is not None and value != ()})
 
 
+def folder_of(home: Home, app: str) -> Path:
+    """Return the folder of what is decided about an app: no log that comes out of a container is ever copied there."""
+    return home.root / "places" / app
+
+
 def file_of(home: Home, app: str) -> Path:
     """Return the file of an app's settings."""
-    return AgentFiles(home, app).folder / "place.json"
+    return folder_of(home, app) / "place.json"
 
 
 def read(home: Home, app: str) -> Settings:
     """Return an app's settings; what cannot be read was never chosen."""
-    saved = read_json(file_of(home, app))
+    file = file_of(home, app)
+    if not file.exists():
+        _move_here(home, app)
+    saved = read_json(file)
     if not isinstance(saved, dict):
         return Settings()
     values: dict[str, Any] = {
@@ -65,6 +78,16 @@ def read(home: Home, app: str) -> Settings:
         if name in saved and fits(saved[name])
     }
     return Settings(**values)
+
+
+def _move_here(home: Home, app: str) -> None:
+    """Move what earlier versions kept among the app's logs."""
+    before, folder = AgentFiles(home, app).folder, folder_of(home, app)
+    for name in ("place.json", "pinoctl.lock.json"):
+        with contextlib.suppress(OSError):
+            if stat.S_ISREG((before / name).lstat().st_mode):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                (before / name).replace(folder / name)
 
 
 def _number(value: Any) -> bool:
@@ -86,6 +109,7 @@ READABLE: Final[Mapping[str, Callable[[Any], bool]]] = {
     "pids": lambda value: _number(value) and isinstance(value, int),
     "mounts": lambda value: isinstance(value, list) and all(map(_text, value)),
     "base": _text,
+    "left": lambda value: isinstance(value, bool),
     "answers": lambda value: isinstance(value, dict),
     "installed": lambda value: isinstance(value, dict),
 }
@@ -93,9 +117,13 @@ READABLE: Final[Mapping[str, Callable[[Any], bool]]] = {
 
 def write(home: Home, app: str, settings: Settings) -> None:
     """Keep an app's settings."""
-    files = AgentFiles(home, app)
-    files.prepare()
+    folder_of(home, app).mkdir(parents=True, exist_ok=True, mode=0o700)
     write_json(file_of(home, app), asdict(settings))
+
+
+def discard(home: Home, app: str) -> None:
+    """Forget an app altogether, also what was chosen for it."""
+    shutil.rmtree(folder_of(home, app), ignore_errors=True)
 
 
 def forget(home: Home, app: str) -> None:

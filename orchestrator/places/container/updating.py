@@ -7,10 +7,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.agent.client import AgentGoneError
+from orchestrator.agent.client import AgentGoneError, Event
+from orchestrator.agent.protocol import AgentError
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.launcher import git
-from orchestrator.places.container import code, gpus, images, names, settings
+from orchestrator.places.container import code, files, gpus, images, names, own, settings
 from orchestrator.places.container.build import TEXTS
 from orchestrator.places.container.containers import build_spec, home_in
 from orchestrator.places.container.docker import DockerError
@@ -22,6 +23,7 @@ from orchestrator.places.container.living import (
     ended,
     ports_of,
     remove,
+    runs,
     start,
     wait,
 )
@@ -31,17 +33,44 @@ from orchestrator.places.container.urls import translated
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from orchestrator.agent.client import Client
+    from orchestrator.agent.client import Client, Message
     from orchestrator.engine.hardware import HardwareProfile
-    from orchestrator.places.container.build import Listen, Say
+    from orchestrator.places.container.build import Ask, Listen, Say
     from orchestrator.places.container.place import ContainerPlace
+
+
+class NotReadyError(PinoctlError):
+    """Report that an app did not get ready from its next image; `result` is what `up` tells of it."""
+
+    def __init__(self, result: dict[str, Any]) -> None:
+        super().__init__("the app did not get ready")
+        self.result = result
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Put an agent's questions to a person, over a connection of their own, and pass on all other messages."""
+
+    client: Client
+    ask: Ask
+    others: Listen
+
+    def listen(self, message: Message) -> None:
+        """Take a message of the agent."""
+        if not isinstance(message, Event) or message.kind != "question":
+            self.others(message)
+            return
+        form = message.data.get("form")
+        answers = self.ask(form if isinstance(form, dict) else {})
+        with contextlib.suppress(PinoctlError):  # somebody else was quicker, or the script was stopped meanwhile
+            self.client.answer(str(message.data.get("id")), answers or {})
 
 
 @dataclass
 class Updating:
     """Update one app; `listen` gets the agent's events and output, `say` what pinoctl does itself.
 
-    The caller holds the app's lock.
+    `ask` puts a script's question to a person, None where there is none. The caller holds the app's lock.
     """
 
     place: ContainerPlace
@@ -49,6 +78,7 @@ class Updating:
     profile: HardwareProfile
     say: Say
     listen: Listen
+    ask: Ask | None = None
     clock: Callable[[], float] = time.time
 
     def run(
@@ -63,26 +93,31 @@ class Updating:
         image = self.place.image(app)
         if image is None:
             raise DockerError(f"`{app}` has no image", hint=f"`pinoctl up {app}` builds it")
-        volume = settings.read(home, app).mode == settings.VOLUME
-        was_up = volume and self.place.stop(app)
+        chosen = settings.read(home, app)
+        volume = chosen.mode == settings.VOLUME
         name = names.container(home, app, "build")
         remove(docker, name)
         with contextlib.suppress(DockerError):
             images.untag(docker, names.candidate(home, app))  # of an update that was killed
-        container = self._beside(name, image)
+        pairs = {**chosen.answers, **(pairs or {})} or None
+        was_up = volume and self.place.stop(app)
         try:
-            result = self._talk(
-                container, lambda client: client.update(listen=self.listen, answers=answers, pairs=pairs)
-            )
-            new = "" if volume or result.get("failed") else self._finished(container, image)
-        finally:
-            remove(docker, container)
+            container = self._beside(name, image)
+            try:
+                result = self._talk(container, answers=answers, pairs=pairs, environment=environment)
+                new = "" if volume or result.get("failed") else self._finished(container, image)
+            finally:
+                remove(docker, container)
+        except BaseException:
+            if was_up:
+                with contextlib.suppress(PinoctlError):  # the next `up` does it where this cannot
+                    start(docker, names.container(home, app))  # its agent starts what was started last
+            raise
         if new:
-            self._pull_launcher()
-            return self._switch(new, environment)
+            return self._switch(new, environment, pull=True)
         if was_up:
             with self.place.spawn_held(app) as client:
-                again = self.place.seen(app, client.up(listen=self.listen, environment=environment))
+                again = self.place.seen(app, client.up(listen=self.listen, again=True, environment=environment))
             return {**again, "failed": result.get("failed") or again.get("failed")}
         return result
 
@@ -120,20 +155,29 @@ class Updating:
             },
             settings=chosen,
             volume=names.volume(self.place.home),
+            own_volume=own.ensure(docker, self.place.home, self.app, image),
             code_volume=code.volume(docker, image),
             devices=gpus.requests(chosen.gpus, docker.info, card=self.profile.gpu == "nvidia"),
             containerd_store=docker.containerd_store,
+            beside=runs(docker, names.container(self.place.home, self.app)),
         )
         container = create(docker, spec)
         start(docker, container)
         return container
 
-    def _talk(self, container: str, work: Callable[[Client], dict[str, Any]]) -> dict[str, Any]:
+    def _talk(self, container: str, **given: Any) -> dict[str, Any]:
+        """Have the agent run the update script and end; its questions are put to the person where there is one."""
         docker = self.place.docker
         home = home_in(settings.read(self.place.home, self.app))
         try:
-            with agent_of(docker, container, self.app, home) as client:
-                result = work(client)
+            with contextlib.ExitStack() as stack:
+                client = stack.enter_context(agent_of(docker, container, self.app, home))
+                listen = self.listen
+                if self.ask is not None:
+                    asking = stack.enter_context(agent_of(docker, container, self.app, home))
+                    asking.attach()
+                    listen = Asking(asking, self.ask, self.listen).listen
+                result = client.update(listen=listen, **given)
                 client.down()
         except AgentGoneError as error:
             wait(docker, container)
@@ -157,7 +201,7 @@ class Updating:
             TEXTS: "",
             names.CONFIG: "",
         }
-        reference = f"{names.repository(app)}:{names.home_key(home)}-updated"
+        reference = names.updated(home, app)
         updated = images.commit(docker, container, reference, labels)
         if images.layers(docker, updated) >= images.MOST_LAYERS:
             self.say("making one layer of the many that its updates left")
@@ -165,37 +209,29 @@ class Updating:
             images.tag(docker, updated, reference)
         return finish(docker, updated, names.candidate(home, app), labels)
 
-    def _switch(self, image: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    def _switch(self, image: str, environment: Mapping[str, str], *, pull: bool = False) -> dict[str, Any]:
         """Bring the app up from another image; when it gets ready that is its image, else it goes on as it was."""
         place, docker, home, app = self.place, self.place.docker, self.place.home, self.app
         running = place.containers(app)
         there = running.settle()
         was_up = there is not None and bool(there["State"]["Running"])
         before = place.image(app)
-        following = running.prepare_next(image, there) if there is not None else create(docker, running.spec(image))
-        result: dict[str, Any] = {}
         try:
-            start(docker, following)
-            seen = await_running(docker, following)
-            with agent_of(docker, following, app, home_in(settings.read(home, app))) as client:
-                result = translated(client.up(listen=self.listen, environment=environment), ports_of(seen))
-        except PinoctlError as error:
-            result = {"state": "failed", "failed": {"reason": str(error), "hint": error.hint}, "url": None}
-        if result.get("failed"):
-            remove(docker, following)
-            self.say("the version before goes on")
-            if was_up:
-                with place.spawn_held(app) as client:
-                    client.up(listen=self.listen, environment=environment)
-            return result
-        if there is not None:
-            running.switch(following, there)
+            with running.replacing(running.spec(image), there) as following:
+                result = self._tried(following, there, environment)
+        except NotReadyError as error:
+            self.say("the version before goes on" if was_up else "the version before stays")
+            if was_up and there is not None:
+                self._resume(str(there["Id"]), environment)
+            return error.result
         if before is not None and before != image:
             images.tag(docker, before, names.previous(home, app))
         images.tag(docker, image, names.current(home, app))
-        for left in (names.candidate(home, app),):
-            with contextlib.suppress(DockerError):
-                images.untag(docker, left)
+        with contextlib.suppress(DockerError):
+            images.untag(docker, names.candidate(home, app))
+        running.forget_images()
+        if pull:  # only now: a copy that is ahead of the image would have the next `up` build it anew
+            self._pull_launcher()
         chosen = settings.read(home, app)
         settings.write(
             home,
@@ -206,3 +242,45 @@ class Updating:
             place.stop(app)
             return {**result, "state": "stopped", "url": None}
         return result
+
+    def _tried(self, following: str, there: Mapping[str, Any] | None, environment: Mapping[str, str]) -> dict[str, Any]:
+        """Bring the app up in its next container, as it was started last; raises NotReadyError when it does not."""
+        docker, home = self.place.docker, home_in(settings.read(self.place.home, self.app))
+        last = self._last_start(there, home)
+        try:
+            start(docker, following)
+            seen = await_running(docker, following)
+            with agent_of(docker, following, self.app, home, started=True) as client:
+                try:
+                    result = client.up(listen=self.listen, environment=environment, **last)
+                except AgentError:
+                    if not last:
+                        raise
+                    self.say(f"there is no `{last['start']}` any more; the app is started as its menu says")
+                    result = client.up(listen=self.listen, environment=environment)
+        except PinoctlError as error:
+            result = {"state": "failed", "failed": {"reason": str(error), "hint": error.hint}, "url": None}
+        if result.get("failed"):
+            raise NotReadyError(result)
+        return translated(result, ports_of(seen))
+
+    def _last_start(self, there: Mapping[str, Any] | None, home: str) -> dict[str, Any]:
+        """Return which script the app was started with last and its arguments, {} where its menu's choice was taken."""
+        if there is None:
+            return {}
+        kept = files.read_json(self.place.docker, str(there["Id"]), f"{home}/installed/{self.app}/state.json")
+        said = kept.get("start") if isinstance(kept, dict) else None
+        if not isinstance(said, dict):
+            return {}
+        path, root = str(said.get("path")), f"{home}/api/{self.app}/"
+        return {"start": path.removeprefix(root), "args": said.get("args") or {}} if path.startswith(root) else {}
+
+    def _resume(self, container: str, environment: Mapping[str, str]) -> None:
+        """Wait until the app is up again in the container that it had, as it was started last."""
+        home = home_in(settings.read(self.place.home, self.app))
+        try:
+            await_running(self.place.docker, container)
+            with agent_of(self.place.docker, container, self.app, home, started=True) as client:
+                client.up(listen=self.listen, again=True, environment=environment)
+        except PinoctlError as error:
+            self.say(f"it does not come up again: {error}; `pinoctl up {self.app}` tries once more")
