@@ -15,6 +15,7 @@ from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.launcher.names import same_name
 from orchestrator.notebook import colab, keeping, moving
 from orchestrator.notebook.program import call, options
+from orchestrator.state.app_state import AppState, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
 MODELS: Final = "models"
 STATE: Final = "state.json"
 HEIGHT: Final = 800
+ACTIVE: Final = frozenset(phase.value for phase in Phase if AppState(phase).active)
 
 
-def mount_drive(folder: str = "MyDrive/pinoctl", *, home: str | os.PathLike[str] | None = None) -> Path:
+def mount_drive(
+    folder: str = "MyDrive/pinoctl", *, home: str | os.PathLike[str] | None = None, mountpoint: str = colab.MOUNT
+) -> Path:
     """Mount Google Drive and keep models and what finds everything again in a folder of it; return that folder.
 
     Asks for your consent the first time. No app may be running while models are moved there. Raises PinoctlError.
@@ -35,7 +39,7 @@ def mount_drive(folder: str = "MyDrive/pinoctl", *, home: str | os.PathLike[str]
     if busy := _running(where):
         raise PinoctlError(f"{', '.join(f'`{name}`' for name in busy)} would lose models while they are moved",
                            hint="stop first what is running: `down()`")  # fmt: skip
-    place = colab.mount(folder)
+    place = colab.mount(folder, mountpoint)
     moved = moving.move_drive(where.drive, place / MODELS, _line)
     if moved.files:
         _line(f"moved {moved.files} files ({moved.bytes / 2**20:.1f} MB) to `{place / MODELS}`")
@@ -124,7 +128,7 @@ def status(*, home: str | os.PathLike[str] | None = None) -> list[dict[str, Any]
     found = call(["status", "--home", str(_home(home).root)], _say, _environ())
     rows = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
     for each in rows:
-        _line(f"{each.get('app') or each.get('name')}: {each.get('state')}")
+        _line(f"{each.get('app')}: {each.get('state')}")
     return rows
 
 
@@ -167,9 +171,8 @@ def _running(home: Home) -> list[str]:
     if not home.api.is_dir():
         return []
     found = call(["status", "--home", str(home.root)], lambda _: None, _environ())
-    idle = ("not installed", "stopped", "failed")
     rows = found if isinstance(found, list) else []
-    return [str(each.get("app") or each.get("name")) for each in rows if not str(each.get("state")).startswith(idle)]
+    return [str(each["app"]) for each in rows if each.get("phase") in ACTIVE]
 
 
 def _here() -> bool:
