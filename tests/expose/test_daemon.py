@@ -1,0 +1,290 @@
+"""The gate's process without being one: exposures begun, kept, shown and ended, in front of real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from orchestrator.engine.errors import BadInputError, PinoctlError
+from orchestrator.engine.home import Home
+from orchestrator.expose.control import ask
+from orchestrator.expose.daemon import Daemon
+from orchestrator.expose.surroundings import Surroundings
+from orchestrator.hosts.detection import find_platform
+from orchestrator.hosts.signs import Signs
+from orchestrator.hosts.way import ways_out
+
+
+def surroundings(home, **environ):
+    signs = Signs({"PATH": "/usr/bin:/bin", **environ}, lambda _path: False, lambda _path: None)
+    platform = find_platform(signs)
+    return Surroundings(home, platform, signs, ways_out(platform, signs)[0], signs.environ)
+
+
+class World:
+    """A home with apps that are servers of this test, and the gate in front of them."""
+
+    def __init__(self, tmp_path):
+        self.home = Home(tmp_path / "home")
+        self.words = {}
+        self.urls = {}
+        self.stopped = []
+        self.runners = []
+        self.environ = {}
+        self.serving = None
+        self.daemon = None
+
+    async def app(self, name, page="/"):
+        async def answer(request):
+            return web.Response(text=f"{name} {request.path_qs}")
+
+        server = web.Application()
+        server.router.add_route("*", "/{rest:.*}", answer)
+        runner = web.AppRunner(server)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.runners.append(runner)
+        port = site._server.sockets[0].getsockname()[1]
+        self.urls[name] = f"http://127.0.0.1:{port}{page}"
+        self.words[name] = "ready"
+
+    def look(self, name):
+        word = self.words.get(name, "stopped")
+        return {"word": word, "url": self.urls.get(name) if word == "ready" else None, "reason": None}
+
+    def stop(self, name):
+        self.stopped.append(name)
+        self.words[name] = "stopped"
+
+    async def begin(self, **environ):
+        self.environ = environ or self.environ
+        ready = asyncio.Event()
+        self.daemon = Daemon(
+            self.home, surroundings(self.home, **self.environ), look=self.look, stop_app=self.stop, sleep=_soon
+        )
+        self.serving = asyncio.create_task(self.daemon.serve(ready.set))
+        waiting = asyncio.create_task(ready.wait())
+        await asyncio.wait({self.serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if self.serving.done():
+            await self.serving
+
+    async def end(self):
+        if self.serving is not None:
+            self.serving.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.serving
+            self.serving = None
+
+    async def ask(self, op, **request):
+        return await asyncio.to_thread(ask, self.daemon.files.socket, {"op": op, **request}, timeout=10)
+
+    async def expose(self, app, **given):
+        return await self.ask("expose", app=app, given={"tunnel": "none", **given})
+
+    async def until(self, app, word):
+        return await self.shown(app, lambda shown: shown.get("state") == word)
+
+    async def shown(self, app, enough):
+        while not enough(shown := await self.ask("state", app=app)):
+            await asyncio.sleep(0.01)  # noqa: ASYNC110  # what another process would do
+        return shown
+
+    async def get(self, url, **headers):
+        async with (
+            aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session,
+            session.get(url, headers={"Accept": "text/html", **headers}) as answer,
+        ):
+            return answer.status, await answer.text()
+
+
+async def _soon(seconds):
+    await asyncio.sleep(min(seconds, 0.02))
+
+
+@pytest.fixture
+async def world(tmp_path):
+    made = World(tmp_path)
+    yield made
+    await made.end()
+    for runner in made.runners:
+        await runner.cleanup()
+
+
+async def test_an_exposed_app_opens_with_its_link_and_with_nothing_else(world):
+    await world.app("notes", page="/ui?theme=dark")
+    await world.begin()
+    await world.expose("notes")
+    shown = await world.until("notes", "ready")
+    assert shown["share_url"] is None
+    assert shown["tunnel"]["state"] == "none"
+    assert shown["link"].startswith(f"{shown['url']}/ui?theme=dark&token=")
+    assert await world.get(shown["link"]) == (200, "notes /ui?theme=dark")
+    status, page = await world.get(shown["url"] + "/ui")
+    assert status == 401
+    assert "notes /ui" not in page
+
+
+async def test_everything_is_kept_over_a_restart(world):
+    await world.app("notes")
+    await world.begin()
+    await world.expose("notes", public=False, idle_seconds=3600.0)
+    before = await world.until("notes", "ready")
+    await world.end()
+    assert not world.daemon.files.socket.exists()
+    await world.begin()
+    after = await world.until("notes", "ready")
+    assert after["link"] == before["link"]
+    assert after["stop_after_idle"] == 3600.0
+    assert (await world.get(before["link"]))[0] == 200
+
+
+async def test_a_port_that_was_taken_meanwhile_is_no_reason_to_stay_away(world):
+    await world.app("notes")
+    await world.begin()
+    before = await world.expose("notes")
+    await world.end()
+    thief = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", before["port"])
+    await world.begin()
+    after = await world.until("notes", "ready")
+    assert after["port"] != before["port"]
+    assert (await world.get(after["link"]))[0] == 200
+    thief.close()
+
+
+async def test_hiding_closes_the_door_and_down_keeps_how_it_was(world):
+    await world.app("notes")
+    await world.begin()
+    shown = await world.expose("notes", public=True)
+    assert (await world.ask("hide", app="notes", keep=True)) == {"hidden": True}
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await world.get(shown["url"])
+    kept = json.loads(world.daemon.files.exposed.read_text())["apps"]
+    assert [(row["app"], row["public"], row["active"]) for row in kept] == [("notes", True, False)]
+    again = await world.ask("expose", app="notes", given={})
+    assert (again["public"], again["port"]) == (True, shown["port"])
+    assert (await world.ask("hide", app="notes")) == {"hidden": True}
+    assert json.loads(world.daemon.files.exposed.read_text())["apps"] == []
+    assert (await world.ask("hide", app="notes")) == {"hidden": False}
+
+
+async def test_forgetting_ends_the_token(world):
+    await world.app("notes")
+    await world.begin()
+    before = await world.expose("notes")
+    await world.ask("hide", app="notes", forget=True)
+    after = await world.expose("notes")
+    assert before["link"].partition("token=")[2] != after["link"].partition("token=")[2]
+
+
+async def test_an_app_that_is_stopped_loses_its_door_after_a_while_and_the_gate_ends(world, monkeypatch):
+    monkeypatch.setattr("orchestrator.expose.daemon.IDLE_SECONDS", 0.05)
+    await world.app("notes")
+    await world.begin()
+    await world.expose("notes")
+    await world.until("notes", "ready")
+    world.words["notes"] = "stopped"
+    await asyncio.wait_for(world.serving, 10)
+    assert not json.loads(world.daemon.files.exposed.read_text())["apps"][0]["active"]
+    world.serving = None
+
+
+async def test_public_apps_need_no_token_and_it_is_said(world):
+    await world.app("notes")
+    await world.begin()
+    await world.expose("notes", public=True)
+    shown = await world.until("notes", "ready")
+    assert shown["link"] == shown["url"] + "/"
+    assert await world.get(shown["url"]) == (200, "notes /")
+    await world.expose("notes", public=False)
+    assert (await world.get(shown["url"]))[0] == 401, "closed at the next request"
+
+
+async def test_one_port_leads_to_all_apps_where_the_platform_has_only_one(world):
+    await world.app("one")
+    await world.app("two")
+    with_port = {
+        "PINOCTL_PUBLIC_URL": "http://127.0.0.1:1",
+        "PINOCTL_GATE_PORT": str(_free()),
+        "PINOCTL_PLATFORM": "local",
+    }
+    await world.begin(**with_port)
+    first, second = await world.expose("one"), await world.expose("two")
+    assert first["port"] == second["port"] == int(with_port["PINOCTL_GATE_PORT"])
+    assert "/.pinoctl/go/one?token=" in first["link"]
+    assert (await world.get(first["link"]))[1] == "one /"
+    assert (await world.get(second["link"]))[1] == "two /"
+    assert (await world.get(first["url"]))[0] == 401
+
+
+async def test_the_platforms_own_url_is_a_tunnel_that_is_proved(world):
+    await world.app("notes")
+    port = _free()
+    await world.begin(
+        PINOCTL_PUBLIC_URL=f"http://127.0.0.1:{port}", PINOCTL_GATE_PORT=str(port), PINOCTL_PLATFORM="local"
+    )
+    await world.ask("expose", app="notes", given={"tunnel": "own"})
+    shown = await world.shown("notes", lambda shown: shown["tunnel"]["state"] == "up")
+    assert shown["share_url"] == f"http://127.0.0.1:{port}"
+    assert (await world.get(shown["share_link"]))[0] == 200
+    assert shown["tunnel"]["provider"] == "own"
+
+
+async def test_what_cannot_be_is_refused_and_nothing_is_left_of_it(world):
+    await world.begin()
+    with pytest.raises(BadInputError, match="no tunnel called `moon`"):
+        await world.expose("notes", tunnel="moon")
+    assert await world.ask("list") == {"apps": []}
+    with pytest.raises(PinoctlError, match="names no app"):
+        await world.ask("expose", given={})
+    with pytest.raises(BadInputError, match="knows no `dance`"):
+        await world.ask("dance")
+    with pytest.raises(BadInputError, match="too short"):
+        await world.expose("notes", idle_seconds=1.0)
+    assert await world.ask("list") == {"apps": []}
+
+
+async def test_hours_that_are_used_up_stop_the_app_after_a_warning(world):
+    await world.app("notes")
+    await world.begin()
+    clock = {"now": 1000.0}
+    world.daemon.machinery.clock = lambda: clock["now"]
+    await world.expose("notes", most_seconds=600.0)
+    exposed = world.daemon._apps["notes"]
+    clock["now"] += 500
+    await exposed._watch.once()
+    assert "will be stopped" in (await world.ask("state", app="notes"))["warning"]
+    clock["now"] += 200
+    await exposed._watch.once()
+    assert world.stopped == ["notes"]
+
+
+async def test_a_machine_that_cannot_be_stopped_still_has_its_apps_stopped(world, capsys):
+    await world.app("notes")
+    await world.app("other")
+    await world.begin()
+    clock = {"now": 1000.0}
+    world.daemon.machinery.clock = lambda: clock["now"]
+    await world.expose("other")
+    await world.expose("notes", most_seconds=60.0, at_end="machine")
+    exposed = world.daemon._apps["notes"]
+    for _ in range(2):  # a warning, then the stop
+        clock["now"] += 100
+        await exposed._watch.once()
+    assert exposed._watch.stopped
+    assert sorted(world.stopped) == ["notes", "other"]
+    assert "still runs and costs money" in capsys.readouterr().err
+
+
+def _free():
+    import socket
+
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
