@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 
 import aiohttp
 import pytest
@@ -18,6 +19,8 @@ from orchestrator.expose.surroundings import Surroundings
 from orchestrator.hosts.detection import find_platform
 from orchestrator.hosts.signs import Signs
 from orchestrator.hosts.way import ways_out
+
+LOCAL = {"PINOCTL_PLATFORM": "local"}
 
 
 def surroundings(home, **environ):
@@ -92,8 +95,8 @@ class World:
         return await self.shown(app, lambda shown: shown.get("state") == word)
 
     async def shown(self, app, enough):
-        while not enough(shown := await self.ask("state", app=app)):
-            await asyncio.sleep(0.01)  # noqa: ASYNC110  # what another process would do
+        while not enough(shown := await self.ask("state", app=app)):  # noqa: ASYNC110  # as another process does
+            await asyncio.sleep(0.01)
         return shown
 
     async def get(self, url, **headers):
@@ -209,14 +212,10 @@ async def test_public_apps_need_no_token_and_it_is_said(world):
 async def test_one_port_leads_to_all_apps_where_the_platform_has_only_one(world):
     await world.app("one")
     await world.app("two")
-    with_port = {
-        "PINOCTL_PUBLIC_URL": "http://127.0.0.1:1",
-        "PINOCTL_GATE_PORT": str(_free()),
-        "PINOCTL_PLATFORM": "local",
-    }
-    await world.begin(**with_port)
+    port = _free()
+    await world.begin(**LOCAL, PINOCTL_PUBLIC_URL="http://127.0.0.1:1", PINOCTL_GATE_PORT=str(port))
     first, second = await world.expose("one"), await world.expose("two")
-    assert first["port"] == second["port"] == int(with_port["PINOCTL_GATE_PORT"])
+    assert first["port"] == second["port"] == port
     assert "/.pinoctl/go/one?token=" in first["link"]
     assert (await world.get(first["link"]))[1] == "one /"
     assert (await world.get(second["link"]))[1] == "two /"
@@ -226,9 +225,7 @@ async def test_one_port_leads_to_all_apps_where_the_platform_has_only_one(world)
 async def test_the_platforms_own_url_is_a_tunnel_that_is_proved(world):
     await world.app("notes")
     port = _free()
-    await world.begin(
-        PINOCTL_PUBLIC_URL=f"http://127.0.0.1:{port}", PINOCTL_GATE_PORT=str(port), PINOCTL_PLATFORM="local"
-    )
+    await world.begin(**LOCAL, PINOCTL_PUBLIC_URL=f"http://127.0.0.1:{port}", PINOCTL_GATE_PORT=str(port))
     await world.ask("expose", app="notes", given={"tunnel": "own"})
     shown = await world.shown("notes", lambda shown: shown["tunnel"]["state"] == "up")
     assert shown["share_url"] == f"http://127.0.0.1:{port}"
@@ -283,8 +280,6 @@ async def test_a_machine_that_cannot_be_stopped_still_has_its_apps_stopped(world
 
 
 def _free():
-    import socket
-
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         return server.getsockname()[1]
