@@ -20,13 +20,13 @@ class Colab:
     def __init__(self, drive):
         self.drive, self.frames, self.mounted, self.refuses = drive, [], [], None
 
-    def mount(self, mountpoint, force_remount=False, timeout_ms=120000, readonly=False):
+    def mount(self, mountpoint, force_remount=False, timeout_ms=120000, readonly=False):  # noqa: FBT002  # as Colab has it
         if self.refuses is not None:
             raise self.refuses
         self.mounted.append(mountpoint)
         Path(mountpoint, "MyDrive").mkdir(parents=True, exist_ok=True)
 
-    def serve_kernel_port_as_iframe(self, port, path="/", width="100%", height="400", cache_in_notebook=False):
+    def serve_kernel_port_as_iframe(self, port, path="/", width="100%", height="400", cache_in_notebook=False):  # noqa: FBT002
         self.frames.append((port, path, height))
 
 

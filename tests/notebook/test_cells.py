@@ -18,8 +18,16 @@ from .conftest import git
 
 
 @pytest.fixture
-def drive(colab):
+def drive(colab, home):
+    assert not home.root.exists()
     return str(colab.drive)
+
+
+@pytest.fixture
+def on_the_host(monkeypatch):
+    """Keep apps out of containers and the gate out of the way: the app itself is in the frame."""
+    monkeypatch.setenv("PINOCTL_PLATFORM", "local")
+    monkeypatch.setenv("PINOCTL_PLACE", "host")
 
 
 def state(colab):
@@ -158,10 +166,9 @@ def test_running_apps_keep_models_where_they_are(colab, home, monkeypatch, drive
 
 
 @pytest.mark.slow
-def test_an_app_is_found_again_after_a_reset(colab, home, repository, drive, monkeypatch, capsys):
+@pytest.mark.usefixtures("on_the_host")
+def test_an_app_is_found_again_after_a_reset(colab, home, repository, drive, capsys):
     """A real app under a real agent: up, the machine is lost, all comes back at the same commit."""
-    monkeypatch.setenv("PINOCTL_PLATFORM", "local")  # no gate: the app itself is in the frame
-    monkeypatch.setenv("PINOCTL_PLACE", "host")
     remote = repository("demo", LAUNCHER)
     commit = git(remote, "rev-parse", "HEAD")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_progress_comes_as_it_is_printed_even_in_pieces(monkeypatch):
 
 
 def test_a_program_that_leaves_one_behind_does_not_hold_the_cell(monkeypatch):
-    code = "import subprocess; print('[2]', flush=True); subprocess.Popen(['sleep', '3'])"
+    code = "import subprocess; print('[2]', flush=True); subprocess.Popen(['sleep', '2'])"
     monkeypatch.setattr(program, "PROGRAM", (sys.executable, "-c", code))
     assert call([], str) == [2]
 
@@ -84,7 +85,7 @@ def test_interrupting_the_cell_interrupts_the_command(monkeypatch, tmp_path):
         if timeout is None and not (tmp_path / "settled").exists():
             monkeypatch.setattr(program.subprocess.Popen, "wait", real)
             while "ready" not in "".join(said):
-                pass
+                time.sleep(0.01)
             raise KeyboardInterrupt
         return real(self, timeout)
 
