@@ -174,7 +174,9 @@ async def test_absolute_addresses_become_paths(world):
     assert world.app.heads[0].startswith(b"GET /a?b=1 HTTP/1.1\r\n")
 
 
-@pytest.mark.parametrize("chunks", [b"-3\r\nabc\r\n", b"3\nabc\r\n", b"\r\n", b"0x3\r\nabc\r\n", b"3\r\nabcd\r\n0\r\n\r\n"])
+@pytest.mark.parametrize(
+    "chunks", [b"-3\r\nabc\r\n", b"3\nabc\r\n", b"\r\n", b"0x3\r\nabc\r\n", b"3\r\nabcd\r\n0\r\n\r\n"]
+)
 async def test_chunks_that_cannot_be_read_end_the_request(world, chunks):
     post = b"POST / HTTP/1.1\r\nHost: h\r\n" + BEARER + b"Transfer-Encoding: chunked\r\n\r\n"
     assert status(await world.ask(post + b"1\r\nx\r\n" + chunks)) == 400
@@ -258,7 +260,14 @@ async def test_strangers_that_only_wait_make_room_for_others():
 
 
 async def test_what_is_the_gates_own_never_reaches_the_app(world):
-    for path in ("/.pinoctl/x", "/.pinoctl/", "//.pinoctl/x", "/%2epinoctl/x", "/.pinoctl%2fx", "/.pinoctl/../.pinoctl/x"):
+    for path in (
+        "/.pinoctl/x",
+        "/.pinoctl/",
+        "//.pinoctl/x",
+        "/%2epinoctl/x",
+        "/.pinoctl%2fx",
+        "/.pinoctl/../.pinoctl/x",
+    ):
         assert status(await world.get(path)) == 404
     assert not world.app.raw
     assert status(await world.get("/.pinoctl")) == 200  # this is not below it, so it is the app's
