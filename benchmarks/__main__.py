@@ -13,7 +13,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import containers, measure
+from benchmarks import containers, gate, measure
 from benchmarks.figures import FIGURES, Measured, table
 from benchmarks.program import BenchError, Program, program
 
@@ -26,6 +26,11 @@ RUNS = {
     "container_build": 3,
     "container_last_step": 3,
     "container_second": 1,
+    "gate_latency": 3,
+    "gate_down": 3,
+    "gate_up": 3,
+    "gate_websockets": 3,
+    "gate_downloads": 3,
 }  # the slow ones; the others as often as --runs says
 NEEDS_APP = {"status", "memory"}
 MEASURES: dict[str, Callable[[Program], float]] = {
@@ -44,6 +49,11 @@ MEASURES: dict[str, Callable[[Program], float]] = {
     "container_build": containers.build,
     "container_last_step": containers.last_step,
     "container_second": containers.second_app,
+    "gate_latency": gate.latency,
+    "gate_down": gate.down,
+    "gate_up": gate.up,
+    "gate_websockets": gate.websockets,
+    "gate_downloads": gate.downloads,
 }
 
 

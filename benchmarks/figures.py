@@ -39,6 +39,11 @@ FIGURES: Final = (
     Figure(
         "container_second", "a second app with the same packages in volume mode, of the first's bytes", "%", None, 10
     ),
+    Figure("gate_latency", "a small request through the gate, beyond the app's own time", "ms", None, 1),
+    Figure("gate_down", "a large download through the gate, loss against a raw forwarder", "%", None, 20),
+    Figure("gate_up", "a large upload through the gate, loss against a raw forwarder", "%", None, 20),
+    Figure("gate_websockets", "memory of one of 1,000 idle WebSockets in the gate", "kB", None, 50),
+    Figure("gate_downloads", "growth of the gate's memory by 200 downloads at once", "MB", None, 100),
 )
 
 

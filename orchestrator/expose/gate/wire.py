@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 V4, V6 = "127.0.0.1", "::1"
-BUFFER = 1 << 20  # bytes that may wait for a slow reader before its writer is held back
+BUFFER = 256 << 10  # bytes that may wait for a slow reader before its writer is held back
 CONNECT_SECONDS = 10.0
 KEEPALIVE_SECONDS = 60  # a peer that vanished without a word is noticed after some minutes of these
 
