@@ -71,8 +71,6 @@ def _parts(address: str) -> tuple[str, str]:
         parts = urlsplit(address)
     except ValueError:
         return "", ""
-    if "@" in parts.netloc:
-        return "", ""
     return parts.scheme.lower(), _without_default_port(parts.netloc.lower(), parts.scheme.lower())
 
 

@@ -102,6 +102,20 @@ def test_a_session_of_one_app_opens_no_other_at_its_port_nor_at_the_port_for_all
             assert not passed(asked, "two")
 
 
+def test_a_session_in_the_cookie_of_another_opens_nothing(client):
+    value = sealed(client)
+    for name in ("pinoctl_two", "pinoctl-person", "pinoctl-app", "pinoctl_", "__Host-pinoctl_two"):
+        assert client.ask("/", headers={"cookie": f"{name}={value}"}).status == 401
+
+
+def test_a_session_by_a_link_ends_with_the_link_whatever_the_session_says(client):
+    share = client.keys.share("one", 60)
+    value = sealed(client, way="share", who=share.id, end=int(NOW + 9999))
+    assert passed(client.ask("/", headers={"cookie": f"pinoctl_one={value}"}))
+    client.clock.now += 60
+    assert client.ask("/", headers={"cookie": f"pinoctl_one={value}"}).status == 401
+
+
 def test_a_session_signed_with_another_key_opens_nothing(client):
     value = sessions.seal(Session("one", "token", "", 1, int(NOW + 99)), b"x" * 32)
     assert client.ask("/", headers={"cookie": f"pinoctl_one={value}"}).status == 401
@@ -304,6 +318,26 @@ def test_a_page_of_another_site_cannot_log_its_visitor_in(client, headers):
     fields = f"token={client.keys.token('one')}".encode()
     form = {"content-type": "application/x-www-form-urlencoded", **headers}
     assert client.ask("/.pinoctl/login", "POST", form, body=fields).status == 403
+
+
+@pytest.mark.parametrize("name", ["origin", "sec-fetch-site", "referer"])
+def test_a_doubled_header_is_nobodys_word(client, name):
+    client.visit(f"/?token={client.keys.token('one')}")
+    cookie = ("cookie", f"__Host-pinoctl_one={client.jar['__Host-pinoctl_one']}")
+    own = {"sec-fetch-site": "same-origin"}.get(name, "https://gate.example")
+    for values, status in (((own,), None), ((own, own), 403), ((own, "https://evil.example"), 403)):
+        seen = Seen(
+            "POST",
+            "/",
+            (cookie, *((name, each) for each in values)),
+            client.peer,
+            secure=True,
+            host=client.host,
+            upgrade=False,
+            app="one",
+        )
+        answer = client.gate.decide(seen)
+        assert getattr(answer, "status", None) == status
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,13 @@ def test_passwords_are_not_looked_at_from_a_limited_address(client):
     assert client.post("/.pinoctl/login", {"user": "ann", "password": "correct horse"}).status == 303
 
 
+def test_every_wrong_password_counts_even_the_same_one(client):
+    client.keys.set_password("ann", "correct horse")
+    wrong = {"user": "ann", "password": "wrong horse"}
+    answers = [client.post("/.pinoctl/login", wrong).status for _ in range(FREE + 1)]
+    assert answers == [401] * FREE + [429]
+
+
 def test_a_short_token_that_was_given_is_not_looked_at_from_a_limited_address():
     ticks = Clock()
     client = Client(Admission(Keys.of_token("one", "hunter2", Clock()), nonce="n", clock=ticks))

@@ -117,6 +117,13 @@ def test_nothing_of_ours_is_kept_or_tells_its_address(client):
         assert header(answer, "referrer-policy") == ("strict-origin" if forms else "no-referrer")
 
 
+def test_addresses_are_written_as_html_wants_them(client):
+    page = client.visit("/a?b=c&lt=d'e")
+    assert b'value="/a?b=c&amp;lt=d&#x27;e"' in page.body
+    onwards = Reader(page.body.decode()).all("input")[0]
+    assert (onwards["name"], onwards["value"]) == ("next", "/a?b=c&lt=d'e")
+
+
 def test_a_program_is_told_in_text_or_json(client):
     text = client.ask("/")
     assert text.body.decode().count("\n") == 1
