@@ -102,7 +102,8 @@ class Exposing:
         """Wait until it is known how the app is reached, and tell what happens until then."""
         if self.shown.get("public"):
             progress.line(f"warning: `{self.app}` is open to everyone who finds its address (`--public`)", "yellow")
-        link = _settle(lambda: self.client.ask("state", app=self.app) or {}, self.shown, progress)
+        shown = self.client.ask("state", app=self.app, fresh=True) or self.shown
+        link = _settle(lambda: self.client.ask("state", app=self.app) or {}, shown, progress)
         if link.url is None and link.note:
             progress.line(f"warning: `{self.app}` cannot be reached from outside: {output.clean(link.note)}", "yellow")
         return link

@@ -103,8 +103,9 @@ _CONTAINER_OPTIONS: tuple[Callable[..., Any], ...] = (
 def home_of(given: Path | None) -> Home:
     """Return the home to work in: what was given, else the machine's default."""
     from orchestrator.hosts.homes import default_home  # noqa: PLC0415  # not needed where a home is given
+    from orchestrator.hosts.signs import exists, read_text  # noqa: PLC0415  # as above
 
-    path = given or default_home(os.environ, lambda candidate: Path(candidate).exists())
+    path = given or default_home(os.environ, exists, read_text)
     return Home(Path(os.path.abspath(path.expanduser())))  # noqa: PTH100  # resolve() would follow links
 
 

@@ -8,6 +8,7 @@ import secrets
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,12 +26,14 @@ from orchestrator.expose.guard.finish import NotAllowedError, finish
 from orchestrator.expose.guard.gpu import Patient, gpu_use
 from orchestrator.expose.guard.states import Sample, together
 from orchestrator.expose.tunnels.fetching import Fetching
+from orchestrator.expose.tunnels.spawn import run
 from orchestrator.expose.watching import Watched, Watcher
+from orchestrator.hosts.declared import declared_ports, with_declared
 from orchestrator.hosts.stopping import can_stop, stop_machine
 from orchestrator.hosts.web import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from orchestrator.engine.home import Home
     from orchestrator.expose.gate.proxy import Gate
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 IDLE_SECONDS: Final = 5.0  # with nothing exposed, until the process ends
 GONE_SECONDS: Final = 15.0  # how long an app may be stopped before its door closes: restarts are shorter
 GONE: Final = frozenset({"stopped", "not installed"})
+PROGRAM_SECONDS: Final = 60.0
 NONCE_BYTES: Final = 16
 
 
@@ -132,6 +136,7 @@ class Daemon:
             with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread: a test's
                 loop.add_signal_handler(number, self._ended.set)
         try:
+            await self._ask_provider()
             for exposure in list(self._exposures.values()):
                 if exposure.active:
                     await self._again(exposure)
@@ -149,6 +154,14 @@ class Daemon:
             if self._common is not None:
                 await self._common.close()
             await self.watcher.close()
+
+    async def _ask_provider(self) -> None:
+        """Learn which ports the provider leads here, where it tells."""
+        here = self.surroundings
+        if here.way.kind == "url" and not here.way.sure:
+            ports = await declared_ports(here.platform, here.signs, ask)
+            self.surroundings = replace(here, way=with_declared(here.way, ports, here.signs))
+            self.machinery.surroundings = self.surroundings
 
     async def _again(self, exposure: Exposure) -> None:
         """Expose what an earlier process exposed; what fails there is said, and does not keep the others from it."""
@@ -182,7 +195,10 @@ class Daemon:
         return {"apps": [exposed.shown() for exposed in self._apps.values()]}
 
     async def _state(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        exposed = self._apps.get(_app(request))
+        app = _app(request)
+        if request.get("fresh") and app in self._apps:
+            await self.watcher.look_now(app)
+        exposed = self._apps.get(app)
         return exposed.shown() if exposed is not None else {}
 
     async def _expose(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -290,7 +306,7 @@ class Daemon:
             here = self.surroundings
             if why := can_stop(here.platform, here.signs):
                 raise NotAllowedError(why)
-            await stop_machine(here.platform, here.signs, ask)
+            await stop_machine(here.platform, here.signs, ask, self._run)
 
         self._stopping = what == MACHINE  # the doors stay, as their guards are what tries again
 
@@ -302,6 +318,14 @@ class Daemon:
             self._changed(each, self.watcher.seen(each))
         _say(f"{app}: {outcome}")
         self._audit.note(f"stopped: {outcome}", app=app)
+
+    async def _run(self, words: Sequence[str]) -> tuple[int, str]:
+        """Run a provider's program; returns its exit status and what it said."""
+        try:
+            await run(words, self.surroundings.environ, seconds=PROGRAM_SECONDS)
+        except PinoctlError as error:
+            return 1, str(error)
+        return 0, ""
 
     # -- what is kept
 

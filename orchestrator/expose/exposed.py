@@ -86,12 +86,9 @@ class Exposed:
 
     async def _listen(self) -> Gate:
         shared, way = self.shared, self.shared.surroundings.way
-        wanted = [*dict.fromkeys(port for port in (self.exposure.port, *shared.surroundings.ports()) if port)]
-        anything = way.ports is None
-        if anything and shared.surroundings.way.bind == "127.0.0.1":
-            wanted = [port for port in (self.exposure.port,) if port]
+        wanted = dict.fromkeys(port for port in (self.exposure.port, *shared.surroundings.ports()) if port)
         failed: GateError | None = None
-        for port in [*wanted, *([0] if anything else [])]:
+        for port in [*wanted, *([0] if shared.surroundings.any_port else [])]:
             try:
                 return await listen(shared, port, self.app)
             except GateError as error:  # noqa: PERF203  # the next port may be free
@@ -255,7 +252,7 @@ async def listen(shared: Machinery, port: int, app: str | None) -> Gate:
     certificates = Certificates.find(places=(way.certificate,)) if way.certificate is not None else None
     networks = tuple(ipaddress.ip_network(each) for each in way.proxies)
     return await Gate.listen(
-        way.bind,
+        shared.surroundings.bind,
         port,
         keeper=shared.admission,
         app=app,

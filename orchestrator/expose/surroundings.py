@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.expose.tunnels.provider import Here, Own, Wants
 from orchestrator.hosts.detection import find_platform
 from orchestrator.hosts.signs import Signs, exists, read_text
-from orchestrator.hosts.way import Way, gate_port, ways_out
+from orchestrator.hosts.way import HERE, Way, gate_port, ways_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,14 +38,26 @@ class Surroundings:
         """Whether its user sits somewhere else, so that a URL on loopback is of no use."""
         return self.platform.name not in NOT_RENTED
 
+    @property
+    def bind(self) -> str:
+        """The address that the gate listens on: this machine's own, unless its provider leads to another."""
+        return self.way.bind if self.way.kind == "url" else HERE
+
+    @property
+    def any_port(self) -> bool:
+        """Whether the gate may listen on any port."""
+        return self.way.kind != "url" or (self.way.ports is None and gate_port(self.signs) is None)
+
     def ports(self) -> tuple[int, ...]:
         """Return the ports that the gate should try first, best first; `()` when any will do."""
         settled = gate_port(self.signs)
         if settled is not None:
             return (settled,)
+        if self.way.kind != "url":
+            return ()
         if self.way.ports is not None:
             return self.way.free or ()
-        return (GATE_PORT,) if self.way.kind == "url" and not self.way.sure else ()
+        return (GATE_PORT,) if not self.way.sure else ()
 
     def here(self, files: GateFiles, port: int, wants: Wants) -> Here:
         """Describe this machine to the providers of tunnels that lead to the gate at a port."""

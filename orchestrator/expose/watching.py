@@ -88,6 +88,10 @@ class Watcher:
         if app in self._wake:
             self._wake[app].set()
 
+    async def look_now(self, app: str) -> None:
+        """Look at an app and return when that is done; for who knows that something has just changed."""
+        await self._refresh(app)
+
     async def close(self) -> None:
         """Stop watching everything."""
         tasks = list(self._tasks.values())
