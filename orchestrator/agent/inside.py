@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from orchestrator.agent.condition import READY
 from orchestrator.agent.files import read_json, write_json
 from orchestrator.agent.saving import Cost, Unsaved, due
-from orchestrator.agent.scrub import scrub
+from orchestrator.agent.scrub import Order, mounted, scrub_as_root
+from orchestrator.engine.errors import PinoctlError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -133,7 +134,13 @@ class InBuild(Inside):
         clock: Callable[[], float] = time.monotonic,
         written: Callable[[], int],
         leave: Callable[[int], None] = os._exit,
+        scrub: Callable[[Order], object] = scrub_as_root,
+        everywhere: str = "/",
+        mounted: Callable[[], tuple[str, ...]] = mounted,
     ) -> None:
+        self._scrub = scrub
+        self._everywhere = everywhere
+        self._mounted = mounted
         self.ask: Callable[[str, Unsaved], bool] = lambda _how, _unsaved: False
         self._file = (files.kept or files.folder) / "steps.json"
         self._roots = (files.home.app(files.app), Path.home(), files.kept or files.folder)
@@ -165,8 +172,23 @@ class InBuild(Inside):
         write_json(self._file, self.steps, sync=True)
 
     def scrub(self, secrets: Collection[str]) -> None:
-        """Move files that hold secrets out of what becomes an image."""
-        scrub(self._roots, secrets, self._private, since=self._began - SLACK)
+        """Move files that hold secrets out of what becomes an image; raises PinoctlError where one cannot be moved."""
+        try:
+            self._scrub(
+                Order(
+                    roots=tuple(map(str, self._roots)),
+                    secrets=tuple(secrets),
+                    private=str(self._private),
+                    since=self._began - SLACK,
+                    everywhere=self._everywhere,
+                    apart=self._mounted(),
+                )
+            )
+        except OSError as error:
+            raise PinoctlError(
+                f"`{error.filename}` holds a secret that cannot be kept out of the image: {error.strerror}",
+                hint="have the scripts write it into the app's folder, or remove it when it has served",
+            ) from error
 
     async def between_steps(self, *, following: int | None, last: bool, idle: bool) -> None:
         """Wait for a checkpoint where one is due; the process ends here when it is to leave."""

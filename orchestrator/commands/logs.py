@@ -27,9 +27,12 @@ _PIECE: Final = 64 * 1024
 @click.option("-f", "--follow", is_flag=True, help="Go on with what it prints from now on, until interrupted.")
 @click.option("-n", "--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
 @click.option("--events", is_flag=True, help="Show the journal's events instead, one JSON object per line.")
+@click.option(
+    "--build", "build", is_flag=True, help="What the last rebuild or update beside the running app printed instead."
+)
 @click.option("--raw", is_flag=True, help="Keep colours and progress bars also where stdout is no terminal.")
 @home_option
-def logs(*, app: str, follow: bool, tail: int | None, events: bool, raw: bool, home: Path | None) -> int:
+def logs(*, app: str, follow: bool, tail: int | None, events: bool, build: bool, raw: bool, home: Path | None) -> int:
     """Show what an app printed, the oldest that is kept first.
 
     On a terminal it is shown as the app printed it; elsewhere as plain lines, without colours and overwritten ones.
@@ -40,6 +43,8 @@ def logs(*, app: str, follow: bool, tail: int | None, events: bool, raw: bool, h
     where = home_of(home)
     name = installed_app(where, app)
     files = AgentFiles(where, name)
+    if build:
+        files = AgentFiles(where, name, history=files.folder / "build")
     place = place_of(where, name)
     place.mirror_logs(name)
 

@@ -227,7 +227,7 @@ class Lab:
         """Fail where the home has more containers than the app's, or that one has volumes that nobody named."""
         assert [each.name for each in self.containers()] == [self.name]
         mounts = [each for each in self.containers()[0].attrs["Mounts"] if each["Type"] == "volume"]
-        assert {each["Name"] for each in mounts} == {names.volume(self.home)}
+        assert {each["Name"] for each in mounts} == {names.volume(self.home), names.own_volume(self.home, self.app)}
         assert self._watch.volumes_left() == []
 
     def check_ready(self, url: str) -> None:
@@ -250,8 +250,9 @@ class Lab:
             for image in self.images():
                 with contextlib.suppress(Exception):  # see above
                     self.docker.images.remove(image.id, force=True)
-        with contextlib.suppress(Exception):  # see above
-            self.docker.volumes.get(names.volume(self.home)).remove(force=True)
+        for name in (names.volume(self.home), names.own_volume(self.home, self.app)):
+            with contextlib.suppress(Exception):  # see above
+                self.docker.volumes.get(name).remove(force=True)
 
 
 def answers(url: str) -> bool:

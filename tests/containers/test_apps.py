@@ -249,6 +249,7 @@ def test_removing_an_app_leaves_nothing_of_it(lab):
         volumes={names.volume(lab.home): {"bind": "/data", "mode": "ro"}},
     )  # fmt: skip
     assert lab.app not in helper.decode()
+    assert lab.docker.volumes.list(filters={"label": f"{names.APP}={lab.app}"}) == []
 
 
 def test_a_card_that_cannot_be_had_is_said_and_not_kept(lab):

@@ -9,19 +9,29 @@ import pytest
 
 from orchestrator.places.container import names
 from orchestrator.places.container.containers import RESERVED, Spec, build_spec, home_in, run_spec
+from orchestrator.places.container.running import fits
 from orchestrator.places.container.settings import Settings
 
 GPU = {"Driver": "", "Capabilities": [["gpu"]], "Count": -1}
 
 
 def run(settings=Settings(), **more):  # noqa: B008  # frozen
-    given = {"name": "c", "image": "sha256:1", "app": "demo", "home": "k", "volume": "shared", "devices": []}
+    given = {
+        "name": "c",
+        "image": "sha256:1",
+        "app": "demo",
+        "home": "k",
+        "volume": "shared",
+        "own_volume": "own",
+        "devices": [],
+    }
     return run_spec(settings=settings, **{**given, **more})
 
 
 def build(settings=Settings(), **more):  # noqa: B008  # frozen
     given = {
-        "name": "c", "image": "sha256:1", "app": "demo", "labels": {"a": "b"}, "volume": "shared", "devices": [],
+        "name": "c", "image": "sha256:1", "app": "demo", "labels": {"a": "b"}, "devices": [],
+        "volume": "shared", "own_volume": "own",
         "code_volume": "code", "containerd_store": False,
     }  # fmt: skip
     return build_spec(settings=settings, **{**given, **more})
@@ -69,8 +79,11 @@ class TestRunning:
 
     def test_it_mounts_the_volume_and_what_was_asked_for(self):
         found = targets(run(Settings(mounts=("/mnt/a:/a:ro", "set:/b"))))
-        assert set(found) == {"/data", "/a", "/b"}
+        assert set(found) == {"/data", "/data/private", "/a", "/b"}
         assert found["/data"] == {"Type": "volume", "Source": "shared", "Target": "/data"}
+        assert found["/data/private"]["Source"] == "own"  # no other app sees what is there
+        labels = {names.KIND: "own", names.APP: "demo", names.HOME: "k"}
+        assert found["/data/private"]["VolumeOptions"] == {"Labels": labels}
         assert found["/a"]["ReadOnly"] is True
 
     def test_in_volume_mode_the_home_is_the_volume_and_code_is_mounted(self):
@@ -92,7 +105,8 @@ class TestRunning:
 class TestBuilding:
     def test_what_no_image_may_hold_is_on_volumes(self):
         found = targets(build())
-        assert set(found) == {"/data", "/tmp", "/opt/pinoctl/code"}
+        assert set(found) == {"/data", "/data/private", "/tmp", "/opt/pinoctl/code"}
+        assert found["/data/private"]["Source"] == "own"
         assert found["/opt/pinoctl/code"]["ReadOnly"] is True
         assert "Source" not in found["/tmp"]  # its own, removed with the container
 
@@ -108,6 +122,9 @@ class TestBuilding:
         assert "/a" in targets(spec)
         assert spec.body["HostConfig"]["ShmSize"] == 3 << 30
 
+    def test_it_logs_elsewhere_where_the_app_is_served_meanwhile(self):
+        assert build(beside=True).body["Cmd"] == [*build().body["Cmd"], "--beside"]
+
     def test_the_cost_of_commits_is_told(self):
         def cost(**more):
             words = build(**more).body["Cmd"]
@@ -120,7 +137,13 @@ class TestBuilding:
 class TestDigest:
     @pytest.mark.parametrize(
         "change",
-        [{"image": "sha256:2"}, {"volume": "other"}, {"devices": [GPU]}, {"code_volume": "code"}, {"app": "other"}],
+        [
+            {"image": "sha256:2"},
+            {"volume": "other"},
+            {"own_volume": "other"},
+            {"devices": [GPU]},
+            {"app": "other"},
+        ],
     )
     def test_changes_with_the_request(self, change):
         assert run(**change).digest != run().digest
@@ -142,6 +165,21 @@ class TestDigest:
     @pytest.mark.parametrize("change", [{"answers": {"a": 1}}, {"installed": {"a": 1}}, {"place": "container"}])
     def test_stays_with_other_settings(self, change):
         assert run(Settings(**change)).digest == run().digest
+
+    def test_does_not_count_which_pinoctl_it_is(self):
+        volume = Settings(mode="volume")
+        assert run(volume, code_volume="new").digest == run(volume, code_volume="old").digest
+
+    @pytest.mark.parametrize(
+        ("running", "before", "fitting"),
+        [(True, "old", True), (False, "old", False), (False, "new", True), (True, "new", True)],
+    )
+    def test_only_what_does_not_run_gets_another_pinoctl(self, running, before, fitting):
+        earlier, now = (run(Settings(mode="volume"), code_volume=each) for each in (before, "new"))
+        there = {
+            "Config": earlier.labelled(), "HostConfig": earlier.body["HostConfig"], "State": {"Running": running}
+        }  # fmt: skip
+        assert fits(there, now) == fitting
 
     def test_does_not_count_names_nor_labels(self):
         assert run(name="other", home="other").digest == run().digest

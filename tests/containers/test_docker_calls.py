@@ -5,17 +5,20 @@ from __future__ import annotations
 import stat
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator.agent.client import AgentGoneError
+from orchestrator.engine.home import Home
 from orchestrator.places.container import code, files, finish, images, living, names
 from orchestrator.places.container.base_image import NoBaseError, _start_id, inspect
 from orchestrator.places.container.buildkit import build
 from orchestrator.places.container.chain import Texts, write
 from orchestrator.places.container.containers import Spec
 from orchestrator.places.container.docker import Docker, DockerError, connect
+from orchestrator.places.container.place import is_log
 from tests.containers.lab import ROOTFS
 
 pytestmark = pytest.mark.docker
@@ -40,6 +43,7 @@ class Box:
     def __init__(self, docker: Docker) -> None:
         self.docker = docker
         self.app = f"unit-{uuid.uuid4().hex[:10]}"
+        self.home = Home(Path("/nonexistent", self.app))
         self.made: list[str] = []
 
     def make(self, *command: str, image: str = ROOTFS, what: str = "", start: bool = False, **host: Any) -> str:
@@ -58,7 +62,8 @@ class Box:
     def checkpoint(self, key: str, *, image: str = ROOTFS, **labels: str) -> str:
         container = self.make(image=image, what=f"-{key}")
         files.write(self.docker, container, f"/opt/{key}", b"done", below="/opt")
-        kind = {names.KIND: "checkpoint", names.APP: self.app, **labels}
+        whose = {names.APP: self.app, names.HOME: names.home_key(self.home)}
+        kind = {names.KIND: "checkpoint", **whose, **labels}
         return images.commit(self.docker, container, names.checkpoint(self.app, key * 20), kind)
 
     def clean(self) -> None:
@@ -121,25 +126,36 @@ class TestFiles:
         with pytest.raises(DockerError, match="`/opt/x` cannot be written"):
             files.write(box.docker, "unit-none", "/opt/x", b"", below="/opt")
 
-    def test_a_folder_is_copied_out_closed_to_others(self, box, tmp_path):
+    def test_of_a_folder_or_what_no_memory_holds_are_none(self, box):
+        container = box.make("sleep", "60", start=True)
+        box.run(container, "truncate -s 100G /opt/large")
+        assert files.read(box.docker, container, "/opt/large") is None
+        assert files.read(box.docker, container, "/usr") is None
+
+    def test_only_wanted_files_are_copied_out_and_no_links(self, box, tmp_path):
         container = box.make("sleep", "60", start=True)
         box.run(
-            container, "mkdir -p /opt/log/sub; cd /opt/log; echo 1 >a; echo 2 >sub/b; chmod 755 a; ln -s /etc/passwd l"
+            container,
+            "mkdir -p /opt/log/terminal.log; cd /opt/log; echo 1 >journal.jsonl; echo '{}' >place.json; chmod 777 *;"
+            " echo 2 >terminal.log/terminal.log; ln -s /etc/passwd terminal-0.log; truncate -s 100M terminal-7.log",
         )
-        files.copy_out(box.docker, container, "/opt/log", tmp_path / "out")
-        files.copy_out(box.docker, container, "/opt/log", tmp_path / "out")  # again, over it
-        found = {str(path.relative_to(tmp_path)): path for path in tmp_path.rglob("*")}
-        assert sorted(found) == ["out", "out/log", "out/log/a", "out/log/sub", "out/log/sub/b"]
-        assert found["out/log/sub/b"].read_text() == "2\n"
-        assert stat.S_IMODE(found["out/log/a"].stat().st_mode) == 0o700
-        assert stat.S_IMODE(found["out/log"].stat().st_mode) & 0o077 == 0
+        (tmp_path / "terminal-3.log").write_text("rotated away since")
+        (tmp_path / "pinoctl.lock.json").write_text("not the container's")
+        for _ in range(2):  # again, over it
+            assert files.copy_out(box.docker, container, "/opt/log", tmp_path, wanted=is_log)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["journal.jsonl", "pinoctl.lock.json"]
+        assert (tmp_path / "journal.jsonl").read_text() == "1\n"
+        assert stat.S_IMODE((tmp_path / "journal.jsonl").stat().st_mode) == 0o600
 
-    def test_a_file_is_copied_out_and_one_that_is_not_there_is_no_matter(self, box, tmp_path):
-        container = box.make()
-        files.copy_out(box.docker, container, "/none", tmp_path / "out")
+    def test_nothing_is_copied_out_beyond_a_limit(self, box, tmp_path):
+        container = box.make("sleep", "60", start=True)
+        box.run(container, "mkdir /opt/log; cd /opt/log; echo 1 >a; truncate -s 20M b; echo 2 >c")
+        assert files.copy_out(box.docker, container, "/opt/log", tmp_path, wanted=lambda _: True, most=1 << 20)
+        assert sorted(path.name for path in tmp_path.iterdir()) <= ["a", "c"]
+
+    def test_a_folder_that_is_not_there_is_no_matter(self, box, tmp_path):
+        assert not files.copy_out(box.docker, box.make(), "/none", tmp_path / "out", wanted=is_log)
         assert not (tmp_path / "out").exists()
-        files.copy_out(box.docker, container, "/etc/debian_version", tmp_path / "out")
-        assert (tmp_path / "out" / "debian_version").read_text().startswith("12")
 
 
 class TestImages:
@@ -183,7 +199,7 @@ class TestImages:
         assert inspect(box.docker, made) is not None
         assert box.run(running, "echo on") == "on\n"
         living.remove(box.docker, running)
-        assert images.clean(box.docker, box.app, keep=set()) == [made]
+        assert images.clean_unnamed(box.docker, box.home, box.app) == [made]
 
     def test_builds_go_on_from_checkpoints_with_a_chain(self, box):
         chain = Texts({"a.js": ["", "x"]}).chain([["a.js", 0]])
@@ -194,11 +210,24 @@ class TestImages:
         assert (found.id, found.root, found.chain, found.layers) == (whole, "r", chain, 7)
 
     def test_cleaning_keeps_what_is_to_be_kept(self, box):
-        ids = {key: box.checkpoint(key) for key in "123"}
+        ids = {key: box.checkpoint(key) for key in "123"} | {"4": box.checkpoint("4", **{names.HOME: "another"})}
         assert {image.id for image in images.listed(box.docker, box.app)} == set(ids.values())
-        removed = images.clean(box.docker, box.app, keep={ids["2"]})
+        removed = images.clean(box.docker, box.home, box.app, keep={ids["2"]})
         assert sorted(removed) == [names.checkpoint(box.app, key * 20) for key in "13"]
-        assert [image.id for image in images.listed(box.docker, box.app)] == [ids["2"]]
+        assert {image.id for image in images.listed(box.docker, box.app)} == {ids["2"], ids["4"]}
+
+    def test_unused_are_checkpoints_and_what_has_lost_its_name(self, box):
+        saved, held = box.checkpoint("1"), box.checkpoint("2")
+        images.untag(box.docker, names.checkpoint(box.app, "1" * 20))
+        lost = images.commit(box.docker, box.make(), "pinoctl/x:lost", {
+            names.KIND: "image", names.APP: box.app, names.HOME: names.home_key(box.home)})  # fmt: skip
+        box.make(image=held, what="-holds")
+        box.make(image=lost, what="-held")
+        box.docker.api.remove_image("pinoctl/x:lost", force=True)
+        assert images.by_reference(box.docker, saved) is None
+        assert images.unused(box.docker, box.home) == [names.checkpoint(box.app, "2" * 20)]
+        living.remove(box.docker, f"{box.app}-held")
+        assert images.unused(box.docker, box.home) == [names.checkpoint(box.app, "2" * 20), lost]
 
     def test_a_flat_image_has_one_layer_and_the_same_settings(self, box):
         deep = box.checkpoint("2", image=box.checkpoint("1"), extra="kept")

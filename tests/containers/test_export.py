@@ -237,7 +237,7 @@ def test_secrets_are_in_no_image_label_log_lock_or_export(
     assert found_in(iter([container.logs()]), SECRETS) == set()
     who_says = container.exec_run(["cat", "/pinokio/api/rebuild-shop/who.json"]).output
     assert who_says == f"phrase {PHRASE}, green.".encode()  # the app has it
-    logs, _about = container.get_archive("/data/logs")
+    logs, _about = container.get_archive("/data/private/.logs")
     assert found_in(logs, [*SECRETS, OPEN]) == {OPEN}
     assert found_in(iter([json.dumps([each.attrs for each in place.images()]).encode()]), SECRETS) == set()
     # only the launcher's own clone on this machine knows where it came from, for its updates

@@ -14,7 +14,8 @@ from orchestrator.agent.files import AgentFiles
 from orchestrator.agent.inside import LEFT, InBuild, InContainer, Inside, UpTo
 from orchestrator.agent.requests import arguments, install_options, seconds, up_options, whole
 from orchestrator.agent.saving import Cost
-from orchestrator.engine.errors import BadInputError
+from orchestrator.agent.scrub import scrub
+from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.engine.home import Home
 
 
@@ -28,12 +29,14 @@ class Bench:
         self.file = tmp_path / "kept" / "steps.json"
         self.cost = cost or Cost()
         self.hears = True
+        self.scrubbed = scrub
         self.make()
 
     def make(self):
         self.inside = InBuild(
             self.files, self.cost, private=self.files.home.root / "private",
             clock=lambda: self.now, written=lambda: self.written, leave=self.left.append,
+            scrub=self.scrubbed, everywhere=str(self.files.home.root), mounted=tuple,
         )  # fmt: skip
         self.inside.ask = self.ask
 
@@ -157,6 +160,15 @@ class TestCheckpoints:
         bench.inside.scrub({"hf_abcdefgh"})
         assert file.is_symlink()
         assert (bench.files.home.root / "private").is_dir()
+
+    async def test_what_cannot_be_moved_is_named(self, bench):
+        def refuse(_order):
+            raise OSError(28, "No space left on device", "/etc/x.conf")
+
+        bench.scrubbed = refuse
+        bench.make()
+        with pytest.raises(PinoctlError, match=r"`/etc/x\.conf` holds a secret.*No space"):
+            bench.inside.scrub({"hf_abcdefgh"})
 
 
 class Forwarder:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import stat
 import time
 
 import pytest
 
-from orchestrator.agent.scrub import LARGEST, scrub
+from orchestrator.agent.scrub import LARGEST, PIECE, Order, UnmovedError, main, mounted, scrub_as_root
+from orchestrator.agent.scrub import scrub as carry_out
 
 SECRET = "hf_abcdefgh"
+SHORT = "p455"
+
+
+def scrub(roots, secrets, private, **more):
+    return carry_out(Order(tuple(map(str, roots)), tuple(secrets), str(private), **more))
 
 
 @pytest.fixture
@@ -98,12 +106,48 @@ def test_without_secrets_nothing_happens(app, private, secrets):
     assert not private.exists()
 
 
-@pytest.mark.parametrize(
-    "folder", ["site-packages", "node_modules", ".git/objects", "__pycache__", "lib/dist-packages"]
-)
-def test_packages_are_left_alone(app, private, folder):
-    put(app / folder / "a")
-    assert scrub([app], [SECRET], private) == []
+FOLDERS = ["site-packages", "node_modules", ".git/objects", "__pycache__", "lib/dist-packages"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_among_packages_only_long_secrets_are_looked_for(app, private, folder):
+    put(app / folder / "short", SHORT)
+    file = put(app / folder / "a")
+    assert scrub([app], [SECRET, SHORT], private) == [file]
+
+
+def test_short_secrets_are_looked_for_in_the_apps_own_small_files_only(app, private, tmp_path):
+    put(tmp_path / "system" / "a", SHORT)
+    put(app / "large", SHORT.encode() + bytes(LARGEST))
+    file = put(app / "a", SHORT)
+    assert scrub([app], [SHORT], private, everywhere=str(tmp_path)) == [file]
+
+
+def test_long_ones_everywhere_but_on_mounts(app, private, tmp_path):
+    file, mount = put(tmp_path / "etc" / "x.conf"), put(tmp_path / "data" / "x").parent
+    assert scrub([app], [SECRET], private, everywhere=str(tmp_path), apart=(str(mount),)) == [file]
+    assert not (mount / "x").is_symlink()
+
+
+def test_folders_of_the_user_that_are_mounted_in_the_app_are_left_alone(app, private):
+    file = put(app / "mounted" / "a", f"{SECRET} {SHORT}")
+    assert scrub([app], [SECRET, SHORT], private, apart=(str(file.parent),)) == []
+
+
+def test_mounts_are_what_the_kernel_says(tmp_path):
+    table = tmp_path / "mountinfo"
+    table.write_text(
+        "1 0 0:1 / / rw - overlay o rw\n2 1 0:2 /x /a\\040b rw - ext4 /dev/x rw\n3 1 0:3 / /proc rw - proc p\n"
+    )
+    assert mounted(table) == ("/a b", "/proc")
+    assert "/proc" in mounted()
+
+
+@pytest.mark.parametrize("before", [0, PIECE - 4, PIECE, 2 * PIECE - len(SECRET)])
+def test_large_files_are_looked_through(app, private, before):
+    file = put(app / "model.db", bytes(before) + SECRET.encode() + bytes(PIECE))
+    assert scrub([app], [SECRET], private) == [file]
+    assert file.is_symlink()
 
 
 def test_gits_own_settings_are_not(app, private):
@@ -111,8 +155,7 @@ def test_gits_own_settings_are_not(app, private):
     assert scrub([app], [SECRET], private) == [file]
 
 
-def test_what_is_large_old_or_no_file_is_left_alone(app, private, tmp_path):
-    put(app / "large", SECRET.encode() + bytes(LARGEST))
+def test_what_is_old_or_no_file_is_left_alone(app, private, tmp_path):
     outside = put(tmp_path / "outside" / "a")
     (app / "link").symlink_to(outside)
     (app / "folder").symlink_to(outside.parent)
@@ -136,6 +179,30 @@ def test_missing_roots_are_no_matter(app, private):
 
 def test_a_file_that_cannot_be_moved_is_an_error(app, tmp_path):
     file = put(app / "a")
-    with pytest.raises(OSError, match="private"):
+    with pytest.raises(UnmovedError) as caught:
         scrub([app], [SECRET], put(tmp_path / "private"))
+    assert caught.value.filename == str(file)
     assert file.read_text() == f"token={SECRET}\n"
+
+
+def test_an_order_is_carried_out_by_another_process(app, private):
+    file = put(app / "a")
+    order = Order((str(app),), (SECRET,), str(private), since=1.5, everywhere="/nowhere", apart=("/proc",))
+    assert Order.from_json(json.dumps(order.to_json())) == order
+    assert scrub_as_root(order, sudo=("env",)) == [file]
+    assert file.is_symlink()
+
+
+def test_so_is_one_that_fails(app, tmp_path):
+    file, out = put(app / "a"), io.StringIO()
+    order = Order((str(app),), (SECRET,), str(put(tmp_path / "private")))
+    main(io.StringIO(json.dumps(order.to_json())), out)
+    assert json.loads(out.getvalue())["failed"][2] == str(file)
+    with pytest.raises(UnmovedError):
+        scrub_as_root(order, sudo=("env",))
+
+
+@pytest.mark.parametrize("sudo", [("false",), ("/nowhere/sudo",)])
+def test_without_sudo_it_is_done_all_the_same(app, private, sudo):
+    file = put(app / "a")
+    assert scrub_as_root(Order((str(app),), (SECRET,), str(private)), sudo=sudo) == [file]

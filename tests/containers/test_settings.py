@@ -53,6 +53,31 @@ class TestFile:
         put(home, text)
         assert read(home, "app") == Settings()
 
+    def test_lies_where_no_log_out_of_a_container_is_copied(self, home):
+        assert not file_of(home, "app").is_relative_to(home.logs)
+
+    def test_what_earlier_versions_kept_among_the_logs_is_moved_once(self, home):
+        before = home.logs / "app" / "place.json"
+        before.parent.mkdir(parents=True)
+        before.write_text('{"gpus": "0"}')
+        (before.parent / "pinoctl.lock.json").write_text("{}")
+        assert read(home, "app") == read(home, "app") == Settings(gpus="0")
+        assert list(before.parent.iterdir()) == []
+        assert (file_of(home, "app").parent / "pinoctl.lock.json").exists()
+        before.write_text('{"mounts": ["/:/host"]}')
+        assert read(home, "app") == Settings(gpus="0")
+
+    def test_a_link_among_the_logs_is_not_moved(self, home, tmp_path):
+        (tmp_path / "x.json").write_text('{"gpus": "0"}')
+        (home.logs / "app").mkdir(parents=True)
+        (home.logs / "app" / "place.json").symlink_to(tmp_path / "x.json")
+        assert read(home, "app") == Settings()
+
+    def test_is_gone_when_discarded(self, home):
+        write(home, "app", FULL)
+        settings.discard(home, "app")
+        assert read(home, "app") == Settings()
+
     def test_missing_is_never_chosen(self, home):
         assert read(home, "app") == Settings()
 

@@ -13,10 +13,21 @@ from orchestrator.agent.client import AgentGoneError, Client, Event, Message, Ou
 from orchestrator.agent.inside import LEFT
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.engine.redaction import HIDDEN, is_secret
-from orchestrator.places.container import base_image, chain, code, files, gpus, images, launcher, names
+from orchestrator.places.container import base_image, chain, code, files, gpus, images, launcher, names, own
 from orchestrator.places.container.containers import build_spec, home_in
 from orchestrator.places.container.docker import Docker, told
-from orchestrator.places.container.living import agent_of, create, ended, find, remove, run_module, start, stop, wait
+from orchestrator.places.container.living import (
+    agent_of,
+    create,
+    ended,
+    find,
+    remove,
+    run_module,
+    runs,
+    start,
+    stop,
+    wait,
+)
 from orchestrator.places.container.reading import Reading, read_launcher
 from orchestrator.places.container.settings import VOLUME
 from orchestrator.places.container.settings import write as write_settings
@@ -107,6 +118,7 @@ class Build:
         self._kept = f"{self._inner}/installed/{app}"
         self._offset: int | None = None
         self._left = False
+        self._beside = False
         self._layers = 0
         self._client: Client | None = None
         self._asking: Client | None = None
@@ -185,6 +197,7 @@ class Build:
         there = find(self.docker, self.name)
         if there is not None:
             container, status = str(there["Id"]), there["State"]["Status"]
+            self._beside = "--beside" in (there["Config"].get("Cmd") or ())
             if not wish.fresh and self._is_same_work(there):
                 self._say("going on in the container that an earlier command left")
                 if status == "running" and self._changed(container) is not None:
@@ -199,6 +212,7 @@ class Build:
         found = chain.longest(known, root=self._root, texts=self._reading.texts)
         if found is not None:
             self._say(f"going on from a checkpoint: {len(found.chain)} steps are done already")
+        self._beside = runs(self.docker, names.container(self.home, self.app))
         container = self._new(found.id if found is not None else self._base)
         for name, text in wish.pin_files.items():
             mode = 0o755 if text.startswith("#!") else 0o644
@@ -225,9 +239,11 @@ class Build:
             labels={**self._labels, names.KIND: "build", TEXTS: self._reading.texts.to_label()},
             settings=self.settings,
             volume=names.volume(self.home),
+            own_volume=own.ensure(self.docker, self.home, self.app, image),
             code_volume=code.volume(self.docker, image),
             devices=gpus.requests(self.settings.gpus, self.docker.info, card=self.profile.gpu == "nvidia"),
             containerd_store=self.docker.containerd_store,
+            beside=self._beside,
         )
         return create(self.docker, spec)
 
@@ -271,6 +287,7 @@ class Build:
                     listen=self._heard,
                     checkpoints=True,
                     trusted=True,
+                    keep=wish.keep_failed,
                     from_step=wish.from_step,
                     answers=wish.answers,
                     pairs=wish.pairs,
@@ -292,8 +309,9 @@ class Build:
         return result
 
     def _take_inventory(self) -> Mapping[str, Any]:
-        journal = f"{self._inner}/logs/{self.app}/journal.jsonl"
-        words = ["--home", self._inner, "--app", self.app, "--journal", journal]
+        words = ["--home", self._inner, "--app", self.app]
+        for beside in (False, True):
+            words += ["--journal", f"{own.logs_in(self.app, beside=beside)}/journal.jsonl"]
         text = run_module(self.docker, self._container, "orchestrator.lock.inventory", words)
         found: Mapping[str, Any] = json.loads(text)
         return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.saving import Cost
-from orchestrator.places.container import names
+from orchestrator.places.container import names, own
 from orchestrator.places.container.code import PLACE as CODE_PLACE
 from orchestrator.places.container.settings import VOLUME, Settings, parse_mount
 
@@ -31,10 +31,25 @@ class Spec:
 
     @property
     def digest(self) -> str:
-        """Return what a change of the container's making is recognised by; the labels are left out."""
-        return hashlib.sha256(
-            json.dumps({key: value for key, value in self.body.items() if key != "Labels"}, sort_keys=True).encode()
-        ).hexdigest()[:16]
+        """Return what a change of the container's making is recognised by: all but labels and pinoctl's version.
+
+        A new pinoctl's code is no reason to take down what runs.
+        """
+        host = self.body.get("HostConfig", {})
+        mounts = [
+            {key: value for key, value in each.items() if key != "VolumeOptions"}
+            | ({"Source": None} if each["Target"] == CODE_PLACE else {})
+            for each in host.get("Mounts", ())
+        ]
+        counted = {key: value for key, value in self.body.items() if key != "Labels"}
+        counted["HostConfig"] = {**host, "Mounts": mounts}
+        return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def code_volume(self) -> str | None:
+        """Volume with pinoctl's code, None where it is in the image."""
+        mounts = self.body.get("HostConfig", {}).get("Mounts", ())
+        return next((str(each["Source"]) for each in mounts if each["Target"] == CODE_PLACE), None)
 
     def labelled(self) -> dict[str, Any]:
         """Return the body with the digest among its labels."""
@@ -53,14 +68,17 @@ def build_spec(
     app: str,
     labels: Mapping[str, str],
     volume: str,
+    own_volume: str,
     settings: Settings,
     code_volume: str,
     devices: Sequence[Mapping[str, Any]],
     containerd_store: bool,
+    beside: bool = False,
 ) -> Spec:
     """Describe the container that an app is installed in; sudo works there, since launchers use it.
 
-    What is written to /tmp and /data is not committed: they are volumes.
+    `beside` says that another container serves the app meanwhile. What is written to /tmp and /data is not committed:
+    they are volumes.
     """
     cost = Cost(1.5, 35e6) if containerd_store else Cost()
     if settings.mode == VOLUME:
@@ -69,13 +87,16 @@ def build_spec(
         name,
         {
             "Image": image,
-            "Cmd": ["build", "--fixed", str(cost.fixed), "--rate", f"{cost.rate:.0f}"],
+            "Cmd": [
+                *("build", "--fixed", str(cost.fixed), "--rate", f"{cost.rate:.0f}"),
+                *(["--beside"] if beside else []),
+            ],
             "Env": environment(app, settings),
             "Labels": dict(labels),
             "StopTimeout": STOP_SECONDS,
             "HostConfig": {
                 "Mounts": [
-                    {"Type": "volume", "Source": volume, "Target": "/data"},
+                    *own.mounts(volume, own_volume, labels.get(names.HOME, ""), app),
                     {"Type": "volume", "Source": code_volume, "Target": CODE_PLACE, "ReadOnly": True},
                     {"Type": "volume", "Target": "/tmp"},  # noqa: S108  # the container's
                     *[parse_mount(mount) for mount in settings.mounts],
@@ -96,6 +117,7 @@ def run_spec(
     app: str,
     home: str,
     volume: str,
+    own_volume: str,
     settings: Settings,
     devices: Sequence[Mapping[str, Any]],
     code_volume: str | None = None,
@@ -116,7 +138,7 @@ def run_spec(
             "StopTimeout": STOP_SECONDS,
             "HostConfig": {
                 "Mounts": [
-                    {"Type": "volume", "Source": volume, "Target": "/data"},
+                    *own.mounts(volume, own_volume, home, app),
                     *(
                         [{"Type": "volume", "Source": code_volume, "Target": CODE_PLACE, "ReadOnly": True}]
                         if code_volume

@@ -1,0 +1,117 @@
+"""What an app has on volumes for itself alone: its ENVIRONMENT, files that hold secrets, logs (docs/containers.md).
+
+Apps run as one user and share /data, so what no other app may see lies on a volume of the app's own, mounted over
+/data/private.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.places.container import names
+from orchestrator.places.container.docker import Docker, DockerError, told
+from orchestrator.places.container.living import remove, start, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orchestrator.engine.home import Home
+
+PRIVATE: Final = "/data/private"
+# The mount point must not be the apps' to move away: where it goes, what is mounted there goes in every container.
+# What earlier versions kept on the shared volume is moved, no links are followed.
+PREPARE: Final = """
+set -e
+if [ -f /data/private/ENVIRONMENT ] && [ ! -e /data/ENVIRONMENT ]; then mv /data/private/ENVIRONMENT /data/; fi
+move() {
+  if [ -d "$1" ] && [ ! -L "$1" ]; then mkdir -p "$2"; cp -a "$1/." "$2/"; rm -rf "$1"; fi
+}
+if [ ! -L /data/private ]; then move "/data/private/$1" "/own/$1"; else rm /data/private; fi
+if [ ! -L /data/logs ]; then move "/data/logs/$1" "/own/.logs/$1"; fi
+mkdir -p /data/private
+chown 0:0 /data /data/private
+chmod 1777 /data /data/private
+chown 1000:1000 /own
+if [ -d /own/.logs ]; then chown 1000:1000 /own/.logs; fi
+chmod 700 /own
+"""
+
+
+def logs_in(app: str, *, beside: bool = False) -> str:
+    """Return where an app's agent logs in a container; `beside` is for one that builds while another serves."""
+    return f"{PRIVATE}/.logs/{app}" + ("/build" if beside else "")
+
+
+def labels(home: str, app: str) -> dict[str, str]:
+    """Return the labels of an app's own volume; `home` is the home's key."""
+    return {names.KIND: "own", names.APP: app, names.HOME: home}
+
+
+def mounts(shared: str, own: str, home: str, app: str) -> list[dict[str, Any]]:
+    """Return the mounts of /data as an app sees it: what apps share, and over a part of it what is its own."""
+    return [
+        {"Type": "volume", "Source": shared, "Target": "/data"},
+        {
+            "Type": "volume",
+            "Source": own,
+            "Target": PRIVATE,
+            "VolumeOptions": {"Labels": labels(home, app)},
+        },
+    ]
+
+
+def ensure(docker: Docker, home: Home, app: str, image: str) -> str:
+    """Have an app's own volume, and return its name; what earlier versions kept on the shared volume is moved there."""
+    from docker.errors import NotFound  # noqa: PLC0415  # see docker.connect
+
+    name = names.own_volume(home, app)
+    with told("the app's own volume cannot be made"):
+        try:
+            docker.api.inspect_volume(name)
+        except NotFound:
+            pass
+        else:
+            return name
+        docker.api.create_volume(name, labels=labels(names.home_key(home), app))
+    given = [
+        {"Type": "volume", "Source": names.volume(home), "Target": "/data"},
+        {"Type": "volume", "Source": name, "Target": "/own"},
+    ]
+    try:
+        run_as_root(docker, image, ["sh", "-c", PREPARE, "sh", app], given, what="the app's own volume cannot be made")
+    except BaseException:
+        discard(docker, home, app)  # half prepared it would count as there
+        raise
+    return name
+
+
+def discard(docker: Docker, home: Home, app: str) -> None:
+    """Remove an app's own volume with all that it holds; nothing happens when there is none."""
+    from docker.errors import NotFound  # noqa: PLC0415  # see docker.connect
+
+    with told("the app's own volume cannot be removed"):
+        try:
+            docker.api.remove_volume(names.own_volume(home, app), force=True)
+        except NotFound:
+            return
+
+
+def run_as_root(docker: Docker, image: str, command: Sequence[str], given: list[dict[str, Any]], *, what: str) -> None:
+    """Run a command to its end in a container of its own without a network; raises DockerError that begins `what`."""
+    body = {
+        "Image": image,
+        "Entrypoint": list(command),
+        "Cmd": [],
+        "User": "0",
+        "Labels": {names.KIND: "helper"},
+        "HostConfig": {"Mounts": given, "NetworkMode": "none"},
+    }
+    with told(what):
+        helper = str(docker.api.create_container_from_config(body)["Id"])
+    try:
+        start(docker, helper)
+        status = wait(docker, helper)
+    finally:
+        remove(docker, helper)
+    if status:
+        raise DockerError(f"{what}: a helper ended with status {status}", hint="is the daemon's disk full?")
