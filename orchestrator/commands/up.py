@@ -350,7 +350,7 @@ def finish(
     elif url:
         output.data(str(link.link or url))
     elif not failed:
-        state = render(session.state())
+        state = str(result.get("state") or render(session.state()))
         session.progress.line(f"`{session.app}` is {state}" + ("; it has no page" if state == "ready" else ""))
     return 1 if failed else 0
 

@@ -217,12 +217,11 @@ class TestImages:
         assert {image.id for image in images.listed(box.docker, box.app)} == {ids["2"], ids["4"]}
 
     def test_unused_are_checkpoints_and_what_has_lost_its_name(self, box):
-        saved, held = box.checkpoint("1"), box.checkpoint("2")
+        saved, _kept = box.checkpoint("1"), box.checkpoint("2")
         images.untag(box.docker, names.checkpoint(box.app, "1" * 20))
         lost = images.commit(box.docker, box.make(), "pinoctl/x:lost", {
             names.KIND: "image", names.APP: box.app, names.HOME: names.home_key(box.home)})  # fmt: skip
-        box.make(image=held, what="-holds")
-        box.make(image=lost, what="-held")
+        box.make("sleep", "60", image=lost, what="-held", start=True)
         box.docker.api.remove_image("pinoctl/x:lost", force=True)
         assert images.by_reference(box.docker, saved) is None
         assert images.unused(box.docker, box.home) == [names.checkpoint(box.app, "2" * 20)]

@@ -1,0 +1,113 @@
+"""What an agent in a container does of itself: it comes back after a restart, unless a command had it started."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from orchestrator.agent import container
+from orchestrator.agent.client import Client
+from orchestrator.agent.contracts import Target
+from orchestrator.agent.inside import InContainer, Inside
+from orchestrator.agent.record import read_lent, store_lent
+from tests.agent.fakes import FakeResult
+from tests.agent.test_agent import Running
+
+
+@pytest.fixture
+def running(home):
+    return Running(home)
+
+
+@pytest.fixture(autouse=True)
+def grace(monkeypatch):
+    monkeypatch.setattr(container, "GRACE", 0.05)
+
+
+async def came_back(running):
+    await container._come_back(running.agent)
+    return bool(running.engine.started)
+
+
+class TestComingBack:
+    async def test_after_a_restart_that_no_command_asked_for(self, running):
+        async with running.serving():
+            await running.ask(lambda client: client.status())  # somebody only looks
+            assert await came_back(running)
+
+    async def test_not_where_a_command_had_it_started(self, running):
+        async with running.serving():
+
+            def look():
+                with Client.over(Client.connect(running.files.socket)._socket, started=True) as client:
+                    client.status()
+
+            await asyncio.to_thread(look)
+            assert not await came_back(running)
+
+    async def test_not_while_a_script_was_asked_for(self, running):
+        path = running.app.script("tool.js")
+
+        async def tool(_engine, _payload):
+            return FakeResult()
+
+        running.engine.scripts[path] = tool
+        async with running.serving():
+            await running.ask(lambda client: client.run("tool.js"))
+            await container._come_back(running.agent)
+            assert [path for path, _ in running.engine.started] == [path]
+
+
+async def test_the_app_is_started_again_as_it_was_started_last(running):
+    other = Target(running.app.script("other.js"), {"colour": "green"})
+    running.engine.scripts[other.path] = running.script
+    async with running.serving():
+        await running.ask(lambda client: client.up(start="other.js", args=dict(other.args)))
+        await running.ask(lambda client: client.stop())
+        await running.ask(lambda client: client.up(again=True))
+        assert [path for path, _ in running.engine.started] == [other.path] * 2
+
+
+@pytest.mark.parametrize(("keep", "stays"), [(True, True), (False, False)])
+async def test_a_failed_build_stays_for_as_long_as_somebody_wants_it(running, keep, stays):
+    running.app.plans[0] = type(running.app.plans[0])(
+        install=Target(running.app.script("install.js")), start=running.start, stage="install"
+    )
+
+    async def install(_engine, _payload):
+        return FakeResult(status="error", error="no")
+
+    running.engine.scripts[running.app.script("install.js")] = install
+    async with running.serving(idle=600.0):
+        result = await running.ask(lambda client: client.install(keep=keep))
+        assert result["failed"]
+        assert (running.agent._idle == float("inf")) is stays
+
+
+class TestVariables:
+    LENT = {  # noqa: RUF012  # never changed
+        "PIP_INDEX_URL": "https://index.example/simple", "HF_TOKEN": "hf_0123456789",
+        "HTTPS_PROXY": "http://me:word@proxy.example:3128", "ALL_PROXY": "me:word@proxy.example:3128",
+        "UV_INDEX_URL": "https://index.example/simple?token=12345678",
+    }  # fmt: skip
+
+    def test_that_are_no_secrets_are_stored(self, running):
+        assert read_lent(running.files) == {}
+        store_lent(running.files, self.LENT)
+        assert read_lent(running.files) == {"PIP_INDEX_URL": "https://index.example/simple"}
+
+    @pytest.mark.parametrize("inside", [Inside, InContainer])
+    async def test_are_there_again_when_a_container_comes_back(self, running, tmp_path, monkeypatch, inside):
+        for name in self.LENT:  # the agent sets them in this process
+            monkeypatch.setenv(name, "before")
+        place = inside(tmp_path) if inside is InContainer else inside()
+        async with running.serving(inside=place):
+            await running.ask(lambda client: client.run("start.js", environment=self.LENT))
+            await running.ask(lambda client: client.stop())
+        kept = read_lent(running.files)
+        assert kept == ({"PIP_INDEX_URL": "https://index.example/simple"} if inside is InContainer else {})
+        monkeypatch.setenv("PIP_INDEX_URL", "before")
+        async with running.serving(inside=place):
+            await running.agent.start_again()
+            assert container.os.environ["PIP_INDEX_URL"] == kept.get("PIP_INDEX_URL", "before")
