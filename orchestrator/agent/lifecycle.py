@@ -91,7 +91,7 @@ class Lifecycle:
         if plan.start is not None and plan.start.path == target.path:
             return await self.up(UpOptions(start=target))
         if plan.install is not None and plan.install.path == target.path:
-            return await self._alone(lambda: self.installing.install(engine, target, UpOptions(fresh=True)))
+            return await self._alone(lambda: self._install_anew(engine, target))
         await self.desk.app.prepare(engine, target)
         result = await engine.start(target.path, dict(target.args))
         return {
@@ -190,6 +190,17 @@ class Lifecycle:
             await self.installing.install(engine, plan.install, options)
             plan = await self._plan(engine)
         return plan
+
+    async def _install_anew(self, engine: EngineLike, target: Target) -> None:
+        """Run the install script from its first step; an app that is up is stopped before and started again after."""
+        served, reviving = self.serving.served, self.serving.reviving
+        if served is not None or reviving:
+            self.desk.emit("warning", {"text": "the app is stopped while it is installed, then it is started again"})
+            await self.serving.cancel_restart()
+            await self.serving.stop()
+        await self.installing.install(engine, target, UpOptions(fresh=True))
+        if served is not None or reviving:
+            await self._climb(UpOptions(start=served.options.start if served is not None else None))
 
     async def _climb(self, options: UpOptions) -> None:
         if not options.fresh and options.from_step is None and await self.serving.answers(options):

@@ -46,6 +46,12 @@ def plain_answers(answers: Any, pairs: Mapping[str, Any] | None) -> dict[str, An
     return {key: value for key, value in {**given, **(pairs or {})}.items() if not is_secret(str(key))}
 
 
+def with_remembered(saved: Mapping[str, Any], answers: Any, pairs: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the answers by key for a script: those of before below those given now, None without any."""
+    now = plain_answers(answers, pairs)
+    return {**{key: value for key, value in saved.items() if key not in now}, **(pairs or {})} or None
+
+
 def listener(progress: Progress) -> Callable[[Message], None]:
     """Return what shows an agent's messages."""
 

@@ -48,10 +48,13 @@ def run(
     """Run one script of an app under its agent and wait for its end.
 
     SCRIPT is a path in the app (`download.js`) or the label of a menu item. A daemon's servers go on afterwards. The
-    start script behaves as `up` does. Ctrl-C stops the script.
+    start script behaves as `up` does; for the install script an app that is up is stopped, and started again after it.
+    Ctrl-C stops the script.
     """
     from orchestrator.commands.apps import usable_app  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.building import with_remembered  # noqa: PLC0415
     from orchestrator.commands.session import Session  # noqa: PLC0415
+    from orchestrator.places.container import settings  # noqa: PLC0415
 
     given = parse_args(arguments)
     document, pairs = given_answers(answers, answer)
@@ -60,7 +63,8 @@ def run(
     with Session(where, name, quiet=quiet) as session:
         path, args = resolved(session, script, given if isinstance(given, dict) else None)
         try:
-            return execute(session, path, args, answers=document, pairs=pairs, as_json=as_json)
+            known = with_remembered(settings.read(where, name).answers, document, pairs)
+            return execute(session, path, args, answers=document, pairs=known, as_json=as_json)
         finally:
             session.at.leave(name)
 

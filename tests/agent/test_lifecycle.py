@@ -547,3 +547,34 @@ async def test_a_menu_that_throws_is_told_of_once(tmp_path):
     assert [data["text"] for data in bench.of("warning")] == [
         "the menu of app fails: boom; the scripts on disk are used"
     ]
+
+
+async def test_the_install_script_of_an_app_that_is_up_stops_it_and_starts_it_as_it_was(bench):
+    chosen = Target(bench.start.path, {"listen": True})
+    await bench.life.up(UpOptions(start=chosen))
+    serving: list[bool] = []
+
+    async def install(engine, _payload):
+        serving.append(engine.running(bench.start.path))
+        return FakeResult()
+
+    bench.engine.scripts[bench.install.path] = install
+    outcome = await bench.life.run(bench.install)
+    assert (outcome["state"], outcome["url"], outcome["failed"]) == ("ready", URL, None)
+    assert serving == [False]
+    assert bench.started() == ["start.js", "install.js", "start.js"]
+    assert bench.engine.started[-1][1] == {"listen": True}
+    assert bench.stored[-4:] == ["installing", "stopped", "starting", "ready"]
+
+
+async def test_an_install_script_that_fails_leaves_no_server_of_the_app_behind(bench):
+    await bench.life.up(UpOptions())
+    bench.engine.scripts[bench.install.path] = bench.ends(status="error", error="no network", step=0)
+    outcome = await bench.life.run(bench.install)
+    assert outcome["failed"]["reason"] == "no network"
+    assert not bench.engine.running(bench.start.path)
+
+
+async def test_the_install_script_of_a_stopped_app_starts_nothing(bench):
+    assert (await bench.life.run(bench.install))["state"] == "stopped"
+    assert bench.started() == ["install.js"]

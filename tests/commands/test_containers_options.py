@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from orchestrator.agent.files import AgentFiles
 from orchestrator.commands import options
-from orchestrator.commands.building import BROUGHT, brought, chosen_settings, plain_answers
+from orchestrator.commands.building import BROUGHT, brought, chosen_settings, plain_answers, with_remembered
 from orchestrator.engine.errors import BadInputError
 from orchestrator.engine.home import Home
 from orchestrator.engine.values import UNDEFINED
@@ -128,6 +128,12 @@ class TestAnswers:
     )
     def test_secrets_are_not_remembered(self, answers, pairs, expected):
         assert plain_answers(answers, pairs) == expected
+
+    def test_those_of_before_stand_below_those_given_now(self):
+        saved = {"model": "small", "language": "de", "port": 1}
+        known = with_remembered(saved, {"model": "large"}, {"port": 2, "token": "x"})
+        assert known == {"language": "de", "port": 2, "token": "x"}
+        assert with_remembered({}, None, None) is None
 
 
 class TestArguments:
