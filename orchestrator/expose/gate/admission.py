@@ -142,8 +142,8 @@ class Admission:
             self._doors.wrong(seen.peer, visitor.guesses)
             self._log.note("refused", app=seen.app or "", peer=seen.peer, way="wrong token")
         if asks_for_page(seen):
-            goes_to = same_place(without_tokens(seen.target, self._is_token))
-            return pages.login(401, self._look(seen), goes_to=goes_to, people=bool(self._keys.people()))
+            goes_to, people = same_place(seen.target), bool(self._keys.people())
+            return pages.login(401, self._look(seen), goes_to=goes_to, people=people)
         return self._say(
             seen,
             401,

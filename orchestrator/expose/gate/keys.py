@@ -142,7 +142,7 @@ class Keys:
         """Take a link back: it and the sessions by it end at their next request; raises BadInputError for none."""
         share = self._change(lambda book: book.shares.pop(share_id, None))
         if share is None:
-            raise BadInputError(f"there is no link `{share_id}`", hint="`pinoctl share --list` shows them")
+            raise BadInputError(f"there is no link `{share_id}`", hint="`pinoctl shares` lists them")
         self._note("share revoked", app=share.app, who=share_id)
         return share
 
@@ -169,7 +169,9 @@ class Keys:
     def forget(self, user: str) -> None:
         """Let somebody in no more; raises BadInputError when nobody is called so."""
         if self._change(lambda book: book.people.pop(user, None)) is None:
-            raise BadInputError(f"nobody called `{user}` has a password", hint="`pinoctl people` lists those who have")
+            raise BadInputError(
+                f"nobody called `{user}` has a password", hint="`pinoctl people list` shows those who have"
+            )
         self._note("person forgotten", who=user)
 
     def people(self) -> list[Person]:
@@ -306,7 +308,7 @@ def _digest(token: str) -> bytes:
 
 def _checked_app(app: str) -> str:
     if not _APP.fullmatch(app):
-        raise BadInputError(f"{app!r} cannot be the name of an app", hint="`pinoctl ls` shows their names")
+        raise BadInputError(f"{app!r} cannot be the name of an app", hint="`pinoctl status` shows their names")
     return app
 
 

@@ -445,6 +445,18 @@ def test_a_session_is_found_and_taken_out_wherever_it_stands(before, after, quot
     assert text.count("Pinoctl_one=no") == before.count("Pinoctl_one=no")
 
 
+def test_thousands_of_tokens_cost_little_and_the_right_one_never_passes_on(tmp_path):
+    client = make(tmp_path, public={"one"})
+    asked = []
+    known = client.keys.opened_by
+    client.keys.opened_by = lambda *forms: (asked.append(forms), known(*forms))[1]
+    right = client.keys.token("one")
+    answer = client.ask("/?" + "token=x&" * 4000 + f"token={right}&a=b")
+    assert right not in answer.target
+    assert answer.target.endswith("&a=b")
+    assert len(asked) <= requests.COMPARED + requests.LOOKED_AT
+
+
 def _seen(client, headers):
     return Seen("GET", "/", headers, client.peer, secure=True, host=client.host, upgrade=False, app="one")
 
