@@ -375,6 +375,7 @@ class Agent:
             **result,
             "place": self._inside.place,
             "forwards": self._inside.forwards(),
+            "share": self.app.shares(),
             "log": str(self.files.terminal),
         }
 

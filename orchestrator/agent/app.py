@@ -12,11 +12,13 @@ from orchestrator.agent.contracts import Plan, Target
 from orchestrator.engine.environment import dotenv
 from orchestrator.engine.environment.files import ensure_app_file, read_text, set_app_values
 from orchestrator.engine.errors import BadInputError, PinoctlError
+from orchestrator.engine.methods.parameters import to_flag
 
 if TYPE_CHECKING:
     from orchestrator.engine.home import Home
 
 SHARE_VARIABLE = "PINOKIO_SHARE_VAR"
+TUNNEL_VARIABLE = "PINOKIO_SHARE_CLOUDFLARE"
 
 
 class LauncherApp:
@@ -111,6 +113,10 @@ class LauncherApp:
     def share_variable(self) -> str:
         """Return the name of the variable that holds the URL (7.8)."""
         return self.variables().get(SHARE_VARIABLE) or "url"
+
+    def shares(self) -> bool:
+        """Tell whether the app's variables ask for a public tunnel (7.8)."""
+        return to_flag(self.variables().get(TUNNEL_VARIABLE))
 
     async def recover(self) -> bool:
         """Put the app back when a snapshot is left, since only an interrupted update leaves one."""

@@ -108,6 +108,9 @@ class App(Protocol):
     def share_variable(self) -> str:
         """Return the name of the variable that holds the URL (PINOKIO_SHARE_VAR)."""
 
+    def shares(self) -> bool:
+        """Tell whether the app's variables ask for a public tunnel (PINOKIO_SHARE_CLOUDFLARE)."""
+
     async def recover(self) -> bool:
         """Undo an update that a crash interrupted; tells whether there was one."""
 

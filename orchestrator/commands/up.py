@@ -262,6 +262,8 @@ def bring_up(home: Home, name: str, wish: Wish, *, as_json: bool, quiet: bool) -
             return interrupted(home, name, joined=joined)
         if as_json or result.get("failed"):
             session.at.mirror_logs(name)
+        if exposing is None and result.get("share") and not wish.exposure and not result.get("failed"):
+            exposing = begin_exposing(home, name, {"tunnel": "auto"})  # PINOKIO_SHARE_CLOUDFLARE
         return finish(session, result, as_json=as_json, exposing=exposing)
 
 

@@ -137,6 +137,9 @@ class FakeApp:
     def share_variable(self) -> str:
         return "url"
 
+    def shares(self) -> bool:
+        return self.secrets.get("PINOKIO_SHARE_CLOUDFLARE") == "true"
+
     def script(self, name: str) -> str:
         return str(self.folder / name)
 

@@ -115,6 +115,7 @@ async def test_up_streams_events_and_output_and_ends_with_the_url(running):
             "state": "ready",
             "url": URL,
             "forwards": {},
+            "share": False,
             "failed": None,
             "failed_children": [],
             "place": "host",
