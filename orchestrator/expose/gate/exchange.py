@@ -34,6 +34,7 @@ UPLOAD_SECONDS = 0.1  # for the end of an upload that was answered
 CLIENT_GONE = 499  # as nginx writes it in its log
 
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
+_REFUSING = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.MISDIRECTED_REQUEST})
 _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 
@@ -52,11 +53,14 @@ class Exchange:
         self.status = 0
         self.keep = False
         self.upgraded = False
+        self.refused_host = False  # the app was asked again with its own address as Host
+        self.wants_own_host = False  # which helped
         self._client, self._request, self._passed = client, request, passed
         self._public, self._target = public, target
         self._activity = Activity()
         self._clock: Callable[[], float] = float
         self._body_seconds = 0.0
+        self._look = False
 
     async def run(
         self,
@@ -65,16 +69,27 @@ class Exchange:
         clock: Callable[[], float],
         *,
         local_host: bool = False,
+        try_own_host: bool = False,
         body_seconds: float = 600.0,
     ) -> None:
         """Pass everything on until the answer is complete or one side is gone; `activity` counts what passes.
 
-        A client that sends nothing of its body for `body_seconds` is sent away.
+        `local_host` gives the app its own address as Host; `try_own_host` does so when it refuses the browser's, and
+        `wants_own_host` tells that it helped. A client that sends nothing of its body for `body_seconds` is sent away.
 
         Raises NobodyError and GarbageError when the client has been told nothing yet, and RefusedError when it cannot
         be understood itself.
         """
-        request, self._activity, self._clock, self._body_seconds = self._request, activity, clock, body_seconds
+        self._activity, self._clock, self._body_seconds = activity, clock, body_seconds
+        self.refused_host = False
+        await self._ask(pool, local_host=local_host, look=try_own_host and not local_host)
+        if self.refused_host:
+            await self._ask(pool, local_host=True, look=False)
+            self.wants_own_host = self.status not in _REFUSING
+
+    async def _ask(self, pool: Pool, *, local_host: bool, look: bool) -> None:
+        """Ask the app; with `look` an answer that may mean the Host is not passed on."""
+        request = self._request
         headers = to_app(self._passed.headers, self._public, self._target, local_host=local_host)
         if request.upgrade:
             kinds = ", ".join(value for name, value in request.headers if name == "upgrade")
@@ -84,7 +99,9 @@ class Exchange:
         elif request.length or any(name == "content-length" for name, _ in request.headers):
             headers += (("content-length", str(request.length)),)
         # An app may end a kept connection at the moment we use it; only what may be asked twice goes over one.
-        if request.method in _REPEATABLE and not request.has_body and not request.upgrade:
+        repeatable = request.method in _REPEATABLE and not request.has_body and not request.upgrade
+        self._look = look and repeatable
+        if repeatable:
             kept = pool.kept(self._target)
             if kept is not None and await self._over(kept, headers, pool, reused=True):
                 return
@@ -105,7 +122,7 @@ class Exchange:
             raise RefusedError(HTTPStatus.BAD_REQUEST, f"{error}") from error
         client = self._client
         app.on_end = None
-        client.on_lost = app.close
+        client.on_lost = app.abort
         client.on_bytes = app.on_bytes = self._touch
         loop = asyncio.get_running_loop()
         sending: asyncio.Task[None] | None = None
@@ -123,10 +140,12 @@ class Exchange:
             try:
                 response = await self._head(app, parser, sending)
             except GarbageError:
-                if reused and app.arrived == before:
+                if reused and app.arrived == before and not client.lost:
                     return False
                 raise
-            if response is not None:
+            if response is not None and self._look and response.status_code in _REFUSING:
+                self.refused_host = True
+            elif response is not None:
                 reusable = await self._answer(app, parser, response, sending)
         finally:
             client.on_end = client.on_lost = client.on_bytes = app.on_bytes = None
@@ -188,7 +207,7 @@ class Exchange:
     def _watch(self, app: Wire) -> None:
         """Tell the app when the client ends its side: most then stop working on what nobody waits for."""
         self._client.on_end = app.write_eof
-        if self._client.ended:
+        if self._client.ended and not self._client.held:
             app.write_eof()
 
     async def _head(self, app: Wire, parser: h11.Connection, sending: asyncio.Task[None] | None) -> h11.Response | None:
@@ -280,7 +299,7 @@ class Exchange:
         kinds = ", ".join(value for name, value in _decoded(event) if name == "upgrade")
         headers += (("connection", "Upgrade"), ("upgrade", kinds))
         self.status, self.upgraded = event.status_code, True
-        client.on_end = None
+        client.on_end = client.on_lost = None
         writer.next_event()  # the end of the request, after which its sender may be switched
         client.write(
             writer.send(h11.InformationalResponse(status_code=101, headers=_raw(headers), reason=event.reason))

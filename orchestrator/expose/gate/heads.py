@@ -2,8 +2,8 @@
 
 The app gets the Host that the browser used. Apps compare Origin with it (ComfyUI), build redirects (FastAPI) and
 addresses (Gradio) from it, and bind cookies to it, so any other Host breaks one of them. Those that refuse hosts they
-do not know (Vite's development server, Jupyter) are given their own address instead where the owner says so, and then
-Origin and Referer have to name it as well.
+do not know (Vite's development server, Jupyter, Ollama) are given their own address instead, where the owner says so or
+their refusal shows it, and then Origin and Referer have to name it as well.
 """
 
 from __future__ import annotations

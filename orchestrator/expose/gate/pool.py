@@ -40,7 +40,7 @@ class Pool:
     def give(self, target: tuple[str, int], wire: Wire) -> None:
         """Keep a connection whose last answer is complete."""
         idle = self._idle.setdefault(target, deque())
-        if len(idle) >= self._most or wire.ended or wire.held or self._seconds <= 0:
+        if len(idle) >= self._most or wire.ended or wire.said_all or wire.held or self._seconds <= 0:
             wire.abort()
             return
         wire.on_end = wire.abort

@@ -9,7 +9,7 @@ import resource
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import h11
 
@@ -26,7 +26,7 @@ from orchestrator.expose.gate.wire import Wire
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from orchestrator.expose.gate.apps import Activity, Apps
     from orchestrator.expose.gate.contract import Answer, Gatekeeper
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 BACKLOG = 1024
 OWN_BODY_LIMIT = 16 * 1024  # bytes of a form of ours
 MOST_FILES = 65536
+OWN_HOST_TRIES = 3  # in vain, before refusals of an app are taken for what they say
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class Gate:
         self.audit: Callable[[Mapping[str, object]], None] = _silent
         self.local_host: Callable[[str], bool] = _never
         self.pool = Pool()
+        self.own_host: dict[str, int] = {}  # 1 for apps that want their own Host, else how often in vain it was tried
         self._server: asyncio.Server | None = None
         self._tls = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -99,7 +101,12 @@ class Gate:
         _allow_many_files()
         try:
             gate._server = await asyncio.get_running_loop().create_server(
-                gate._wire, host, port, backlog=BACKLOG, ssl=tls
+                gate._wire,
+                host,
+                port,
+                backlog=BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=None if tls is None else gate.patience.head,
             )
         except OSError as error:
             raise GateError(
@@ -174,8 +181,10 @@ class Visit:
                 if not await self._one():
                     await self._finish()
                     break
+                if wire.full:  # whoever does not read our answers gets no more of them
+                    await asyncio.wait_for(wire.drain(), self._gate.patience.flush)
                 self._gate.stranger(wire)
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
             pass
         except Exception:  # noqa: BLE001  # whatever it is, it ends this connection and nobody else's
             _log.exception("a request broke the gate's own code; its connection is cut")
@@ -188,7 +197,7 @@ class Visit:
             return await self._wire.readable()
 
     @contextlib.contextmanager
-    def _at_most(self, seconds: float) -> Any:
+    def _at_most(self, seconds: float) -> Iterator[None]:
         """Let nobody wait longer than this for what the client may send."""
         timer = asyncio.get_running_loop().call_later(seconds, self._wire.give_up)
         try:
@@ -307,12 +316,14 @@ class _Handling:
         activity = gate.meter.of(passed.app)
         activity.open += 1
         activity.last_request = gate.meter.clock()
+        tried = gate.own_host.get(passed.app, 0)
         try:
             await exchange.run(
                 gate.pool,
                 activity,
                 gate.meter.clock,
-                local_host=gate.local_host(passed.app),
+                local_host=tried > 0 or gate.local_host(passed.app),
+                try_own_host=tried > -OWN_HOST_TRIES,
                 body_seconds=gate.patience.body,
             )
         except NobodyError:
@@ -329,6 +340,8 @@ class _Handling:
             activity.open -= 1
             activity.last_request = activity.last_byte = gate.meter.clock()
             self.status = self.status or exchange.status
+        if exchange.refused_host:
+            gate.own_host[passed.app] = 1 if exchange.wants_own_host else tried - 1
         return exchange.keep and not wire.lost
 
     def _state(self) -> State:

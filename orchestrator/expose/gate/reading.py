@@ -27,6 +27,7 @@ OWN = "/.pinoctl/"
 _END = b"\r\n\r\n"
 _STRAY = re.compile(rb"(?<!\r)\n|\r(?!\n)|\n[ \t]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _BARE = re.compile(rb"(?<!\r)\n|\x00")
+_RAW = re.compile(rb"[\x80-\xff]")
 _ABSOLUTE = re.compile(r"https?://([^/?#@]+)(.*)", re.IGNORECASE)
 
 
@@ -113,6 +114,9 @@ def parse_request(head: bytes) -> Request:
     """Take a head apart, its empty line included; raises RefusedError (400)."""
     if _STRAY.search(head):
         raise RefusedError(HTTPStatus.BAD_REQUEST, "a line does not end as lines do")
+    line, rest = head.split(b"\r\n", 1)
+    # Some clients write addresses as they were typed; the app gets them as browsers would have sent them.
+    head = _RAW.sub(lambda found: b"%%%02X" % found[0][0], line) + b"\r\n" + rest
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
     try:
         parser.receive_data(head)

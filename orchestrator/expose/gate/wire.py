@@ -63,6 +63,7 @@ class Wire(asyncio.Protocol):
         self.on_end: Callable[[], None] | None = None  # called once when the peer has ended its side
         self.on_bytes: Callable[[], None] | None = None  # called for whatever arrives
         self.on_lost: Callable[[], None] | None = None  # called once when the connection is gone
+        self.said_all = False  # our own side is ended
         self.gave_up = False  # nobody waits for more, whether it comes or not
         self._opened, self._closed = opened, lost
         self._pieces: deque[bytes] = deque()
@@ -80,6 +81,11 @@ class Wire(asyncio.Protocol):
     def held(self) -> int:
         """Bytes that have arrived and are not taken."""
         return self._held
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits to be sent that no more should be written."""
+        return self._full
 
     @property
     def held_back(self) -> bool:
@@ -110,7 +116,8 @@ class Wire(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Learn that the peer sends no more (asyncio calls this)."""
         self._end()
-        return True  # it may still be written to
+        # It may still be written to, but for TLS, which ends both ways at once.
+        return self.transport is None or self.transport.get_extra_info("sslcontext") is None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Learn that the connection is gone (asyncio calls this)."""
@@ -216,7 +223,7 @@ class Wire(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send, now or when there is room; nothing happens when the connection is gone."""
-        if data and self.transport is not None and not self.transport.is_closing():
+        if data and self.transport is not None and not (self.said_all or self.transport.is_closing()):
             self.sent += len(data)
             self.transport.write(data)
 
@@ -238,6 +245,7 @@ class Wire(asyncio.Protocol):
     def write_eof(self) -> None:
         """End our side, after what is still to be sent; over TLS, which cannot do that, nothing happens."""
         if self.transport is not None and not self.transport.is_closing() and self.transport.can_write_eof():
+            self.said_all = True
             with contextlib.suppress(OSError):  # reset a moment ago; its reader will be told
                 self.transport.write_eof()
 
@@ -350,3 +358,4 @@ def _keep_alive(sock: socket.socket | None) -> None:
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_SECONDS // 4)
