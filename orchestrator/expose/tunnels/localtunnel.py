@@ -10,6 +10,7 @@ from orchestrator.expose.tunnels.provider import Here, Needs, Possible, Start, T
 
 SERVER: Final = "https://localtunnel.me"  # the client's own default
 _URL: Final = re.compile(r"^your url is: (https?://\S+)$")
+_OFFLINE: Final = re.compile(r"tunnel server offline: (.+), retry 1s")
 _PROBLEM: Final = re.compile(r"(connection refused: \S+.*|Error: .+|localtunnel server returned an error.*)")
 
 _NEEDS: Final = Needs(programs=("localtunnel",))
@@ -44,13 +45,16 @@ class Localtunnel:
         return Start(
             port=port,
             argv=(node, script, "--port", str(port), "--host", server.rstrip("/"), *wish),
-            env=environment(here, NODE_NO_WARNINGS="1"),
+            # Without DEBUG the client keeps trying in silence, whatever the server answers.
+            env=environment(here, NODE_NO_WARNINGS="1", DEBUG="localtunnel:client"),
         )
 
     def read(self, line: str, stream: str, start: Start) -> Told | None:  # noqa: ARG002  # nothing else is needed
         """Read `your url is:`, and the exceptions that the client ends with."""
         if stream == "stdout" and (found := _URL.match(line.strip())):
             return Told(url=found[1].rstrip("/"))
+        if stream == "stderr" and (found := _OFFLINE.search(line)):
+            return Told(problem=f"its server does not give a tunnel: {found[1]}")
         if stream == "stderr" and (found := _PROBLEM.search(line)):
             return Told(problem=found[1].strip())
         return None

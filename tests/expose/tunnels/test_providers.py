@@ -138,6 +138,12 @@ def test_localtunnel():
     )
     assert told is not None
     assert "firewall" in told.problem
+    line = (
+        "2026-11-21T09:23:43Z localtunnel:client tunnel server offline: Request failed with status code 403, retry 1s"
+    )
+    told = provider.read(line, "stderr", START)
+    assert told is not None
+    assert told.problem.endswith(": Request failed with status code 403")
 
 
 def test_localtunnels_command_leaves_the_host_header_alone(tmp_path: Path):
