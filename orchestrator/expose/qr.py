@@ -57,7 +57,8 @@ def svg(text: str, *, scale: int = 8) -> str:
 def _rows(text: str) -> list[list[bool]]:
     import segno  # noqa: PLC0415  # start-up time of commands
 
-    code = segno.make(text, error="m", micro=False)
+    # The smallest code that holds it; segno uses what room is left in it for a higher level of correction.
+    code = segno.make(text, error="l", micro=False)
     return [[bool(module) for module in row] for row in code.matrix_iter(scale=1, border=BORDER)]
 
 
@@ -65,5 +66,5 @@ def _save(text: str, *, kind: str, **options: object) -> bytes:
     import segno  # noqa: PLC0415  # as above
 
     out = io.BytesIO()
-    segno.make(text, error="m", micro=False).save(out, kind=kind, border=BORDER, **options)
+    segno.make(text, error="l", micro=False).save(out, kind=kind, border=BORDER, **options)
     return out.getvalue()
