@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.places.container import names
+from orchestrator.state.locks import app_lock
 from tests.containers.lab import Lab, answers, eventually, held, ran, script
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -197,3 +198,39 @@ class TestVariables:
         lab.container().restart(timeout=10)
         eventually(lambda: "start.txt" in lab.inside("ls"))
         assert eventually(lambda: lab.inside("cat start.txt").strip()) == "http://registry.example/"
+
+
+def test_moved_to_the_host_and_back(lab: Lab) -> None:
+    lab.write([{"message": "echo installed"}])
+    lab.run("up", str(lab.source), "--place", "host")
+    on_host = lab.ps()
+    assert (on_host["place"], on_host["state"]) == ("host", "ready")
+    refused = lab.run("up", lab.app, "--memory", "600m")
+    assert refused.status == 2
+    assert "`--memory` is for containers" in refused.said
+    moved = lab.run("up", lab.app, "--place", "container")
+    assert moved.status == 0, moved.said
+    assert "is stopped on the host" in moved.said
+    assert not answers(on_host["url"])
+    back = lab.run("up", lab.app, "--place", "host")
+    assert back.status == 0, back.said
+    assert "stopped in its container" in back.said
+    assert not state(lab)["Running"]
+    lab.container().start()  # by somebody else
+    assert lab.run("down", lab.app).status == 0
+    assert not state(lab)["Running"]
+    assert lab.run("rm", lab.app, "--yes").status == 0
+    assert lab.containers() == []
+    assert lab.images("image") == []
+
+
+def test_reset_waits_for_nobody_and_stops_first(lab: Lab) -> None:
+    lab.write()
+    lab.up()
+    with app_lock(lab.home, lab.app, "updated"):
+        refused = lab.run("reset", lab.app, "--yes")
+        assert refused.status == 1
+        assert "is being updated" in refused.said
+    assert lab.ps()["state"] == "ready"
+    assert lab.run("reset", lab.app, "--yes").status == 0
+    assert lab.containers() == []
