@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import select
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.engine.errors import PinoctlError
-from orchestrator.expose.control import ask
+from orchestrator.expose.asking import ask
 from orchestrator.expose.exposures import GateFiles
 
 if TYPE_CHECKING:
@@ -78,6 +76,8 @@ class GateClient:
 
 def _start(files: GateFiles, environ: Mapping[str, str] | None, python: str, patience: float) -> str:
     """Start a gate and return what it says of itself: `ready`, `taken`, `failed WHY`, or nothing when it died."""
+    import subprocess  # noqa: PLC0415  # start-up time of commands that only ask
+
     import orchestrator  # noqa: PLC0415  # only to know where the package is
 
     try:
@@ -111,6 +111,8 @@ def _start(files: GateFiles, environ: Mapping[str, str] | None, python: str, pat
 
 
 def _read(reading: int, patience: float) -> str:
+    import select  # noqa: PLC0415  # see _start
+
     until = time.monotonic() + patience
     said = b""
     while not said.endswith(b"\n"):

@@ -1,37 +1,29 @@
-"""How commands talk to the gate's process: one JSON object a line over a Unix socket, one answer to each."""
+"""The gate's ear for commands: one JSON object a line over a Unix socket, one answer to each."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from orchestrator.engine.errors import BadInputError, PinoctlError
+from orchestrator.engine.errors import PinoctlError
+from orchestrator.expose.asking import LINE_LIMIT, address
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
-
-LINE_LIMIT: Final = 4 * 1024 * 1024
-
-
-def _address(path: Path) -> tuple[str, int]:
-    """Return an address that is short enough for the kernel (107 bytes), and a descriptor to close after using it."""
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    return f"/proc/self/fd/{folder}/{path.name}", folder
 
 
 def _bound(path: Path) -> socket.socket:
     """Bind a socket that only this user can open; what was at the path belongs to nobody alive."""
     path.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    address, folder = _address(path)
+    short, folder = address(path)
     mask = os.umask(0o177)
     try:
-        listening.bind(address)
+        listening.bind(short)
     finally:
         os.umask(mask)
         os.close(folder)
@@ -81,37 +73,3 @@ class Control:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-def ask(path: Path, request: Mapping[str, Any], *, timeout: float) -> dict[str, Any]:
-    """Ask the gate; raises PinoctlError with what it says, OSError when none is there, TimeoutError."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(timeout)
-        try:
-            address, folder = _address(path)
-        except FileNotFoundError as error:
-            raise ConnectionRefusedError(str(error)) from error
-        try:
-            client.connect(address)
-        finally:
-            os.close(folder)
-        client.sendall(json.dumps(dict(request)).encode() + b"\n")
-        with client.makefile("rb") as answers:
-            line = answers.readline(LINE_LIMIT)
-    if not line:
-        raise ConnectionResetError("the gate ended before it answered")
-    answer: dict[str, Any] = json.loads(line)
-    refused = answer.get("error")
-    if refused is not None:
-        kind = BadInputError if refused.get("kind") == "BadInputError" else PinoctlError
-        raise kind(str(refused.get("text")), hint=refused.get("hint"))
-    result: dict[str, Any] = answer["result"]
-    return result
-
-
-def present(path: Path) -> bool:
-    """Tell whether a gate answers."""
-    with contextlib.suppress(OSError, PinoctlError, ValueError):
-        ask(path, {"op": "ping"}, timeout=5)
-        return True
-    return False

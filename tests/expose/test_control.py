@@ -10,7 +10,8 @@ import stat
 import pytest
 
 from orchestrator.engine.errors import BadInputError, PinoctlError
-from orchestrator.expose.control import Control, ask
+from orchestrator.expose.asking import ask
+from orchestrator.expose.control import Control
 
 
 async def handle(request):

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.engine.home import Home
-from orchestrator.expose.control import ask
+from orchestrator.expose.asking import ask
 from orchestrator.expose.daemon import Daemon
 from orchestrator.expose.surroundings import Surroundings
 from orchestrator.hosts.detection import find_platform
