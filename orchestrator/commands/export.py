@@ -44,18 +44,34 @@ def export() -> None:
     metavar="APP=REF",
     help="Image to name instead of the local one, for another machine; may be repeated.",
 )
+@click.option(
+    "--volume",
+    metavar="NAME",
+    help="A volume that is there, for models and caches; `home` is that of this home  [default: a new one]",
+)
 @home_option
 def compose(
-    *, apps: tuple[str, ...], file: Path | None, port: int, project: str, images: tuple[str, ...], home: Path | None
+    *,
+    apps: tuple[str, ...],
+    file: Path | None,
+    port: int,
+    project: str,
+    images: tuple[str, ...],
+    volume: str | None,
+    home: Path | None,
 ) -> int:
-    """Write a Compose project that runs apps from their images: limits, GPUs and models as pinoctl runs them.
+    """Write a Compose project that runs apps from their images: limits, GPUs and mounts as pinoctl runs them.
 
     `PINOCTL_TOKEN=... docker compose -f FILE up` starts it; the pages ask for the token.
     """
     from orchestrator.commands.apps import usable_app  # noqa: PLC0415  # `--help` does without
+    from orchestrator.deploy.compose import (
+        folders,
+        to_yaml,
+    )
     from orchestrator.deploy.compose import project as make_project  # noqa: PLC0415
-    from orchestrator.deploy.compose import to_yaml  # noqa: PLC0415
     from orchestrator.deploy.schema import check  # noqa: PLC0415
+    from orchestrator.places.container import names  # noqa: PLC0415
     from orchestrator.places.container.place import ContainerPlace  # noqa: PLC0415
 
     where = home_of(home)
@@ -66,8 +82,9 @@ def compose(
     if unknown:
         raise BadInputError(f"`--image` names `{unknown[0]}`, which is not exported", hint="name one of the apps")
     found = [_compose_app(place, where, name, port + at, other) for at, name in enumerate(listed)]
-    made = make_project(found, name=project, volume=f"{project}-shared")
-    check(made)
+    shared = names.volume(where) if volume == "home" else volume or f"{project}-shared"
+    made = make_project(found, name=project, volume=shared, external=volume is not None)
+    check(made, folders=folders(found))
     text = to_yaml(made)
     if file is None:
         output.data(text.rstrip())
@@ -95,6 +112,7 @@ def _compose_app(place: ContainerPlace, home: Home, name: str, port: int, other:
     from orchestrator.deploy.compose import ComposeApp  # noqa: PLC0415  # see above
     from orchestrator.engine.hardware import detect  # noqa: PLC0415
     from orchestrator.places.container import images, names, settings  # noqa: PLC0415
+    from orchestrator.places.container.endpoint import gpu_support  # noqa: PLC0415
 
     given = next((reference for key, reference in other.items() if key.casefold() == name.casefold()), None)
     if given is None and images.current(place.docker, home, name) is None:
@@ -102,9 +120,17 @@ def _compose_app(place: ContainerPlace, home: Home, name: str, port: int, other:
             f"`{name}` has no image", hint=f"`pinoctl build {name}` makes it, or name one with `--image {name}=REF`"
         )
     chosen = settings.read(home, name)
-    gpu = chosen.gpus not in {None, "none"} or (chosen.gpus is None and detect().gpu == "nvidia")
+    card = chosen.gpus is None and detect().gpu == "nvidia" and bool(gpu_support(place.docker.info))
     return ComposeApp(
-        name, given or names.current(home, name), port, gpu=gpu, memory=chosen.memory, cpus=chosen.cpus, shm=chosen.shm
+        name,
+        given or names.current(home, name),
+        port,
+        gpus="all" if card else chosen.gpus,
+        memory=chosen.memory,
+        cpus=chosen.cpus,
+        shm=chosen.shm,
+        pids=chosen.pids,
+        mounts=chosen.mounts,
     )
 
 

@@ -13,6 +13,10 @@ import yaml
 
 from orchestrator.engine.errors import BadInputError
 from orchestrator.engine.redaction import is_secret
+from orchestrator.places.container import gpus
+from orchestrator.places.container.containers import LOG, PIDS, SHM, STOP_SECONDS
+from orchestrator.places.container.own import PRIVATE
+from orchestrator.places.container.settings import parse_mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,27 +43,31 @@ _RESERVED = frozenset({"PORT", TOKEN, PUBLIC})
 class ComposeApp:
     """Describe one app of a project: its image, and the port of this machine's loopback address that it answers on.
 
-    `memory` and `shm` are bytes, `cpus` cores; None leaves memory and cores unlimited and takes the default size of
-    /dev/shm. `environment` is what the container gets besides the image's own; values of names that mean secrets are
-    never written down, whoever starts the project sets them.
+    `gpus` is what `up --gpus` takes, None for none. `memory` and `shm` are bytes, `cpus` cores, `pids` processes; None
+    is what pinoctl's own containers have without a setting. `mounts` are `SOURCE:TARGET[:ro]`. `environment` is what
+    the container gets besides the image's own; values of names that mean secrets are never written down, whoever starts
+    the project sets them.
     """
 
     name: str
     image: str
     port: int
-    gpu: bool = False
+    gpus: str | None = None
     memory: int | None = None
     cpus: float | None = None
     shm: int | None = None
+    pids: int | None = None
+    mounts: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def project(apps: Sequence[ComposeApp], *, name: str, volume: str, external: bool = False) -> dict[str, Any]:
     """Build the Compose project of these apps, as data.
 
-    Every app is a service that shares the volume called `volume` at /data; `external` says that the volume is there
-    already and not the project's to make or remove: `docker compose down --volumes` removes any other, even one that
-    it did not make. Raises BadInputError for what no project can be made of.
+    Every app is a service that shares the volume called `volume` at /data, and has one for itself alone over the
+    private part of that; `external` says that the shared volume is there already and not the project's to make or
+    remove: `docker compose down --volumes` removes any other, even one that it did not make. Raises BadInputError for
+    what no project can be made of.
     """
     if not apps:
         raise BadInputError("a Compose project needs at least one app", hint="name the apps to export")
@@ -75,12 +83,27 @@ def project(apps: Sequence[ComposeApp], *, name: str, volume: str, external: boo
         )
     _distinct_ports(apps)
     template = yaml.safe_load((TEMPLATES / "service.yml").read_text("utf-8"))
-    named = zip(service_names(app.name for app in apps), apps, strict=True)
+    named = list(zip(service_names(app.name for app in apps), apps, strict=True))
     return {
         "name": name,
-        "services": {service: _service(app, template) for service, app in named},
-        "volumes": {VOLUME: {"name": volume, **({"external": True} if external else {})}},
+        "services": {service: _service(app, f"own-{service}", template) for service, app in named},
+        "volumes": {
+            VOLUME: {"name": volume, **({"external": True} if external else {})},
+            **{f"own-{service}": {} for service, _app in named},
+            **{
+                f"given-{mount['Source']}": {"name": mount["Source"], "external": True}
+                for app in apps
+                for mount in map(parse_mount, app.mounts)
+                if mount["Type"] == "volume"
+            },
+        },
     }
+
+
+def folders(apps: Iterable[ComposeApp]) -> set[str]:
+    """Return the folders of the machine that apps were given, as the project names them."""
+    mounts = (parse_mount(mount) for app in apps for mount in app.mounts)
+    return {escape(mount["Source"]) for mount in mounts if mount["Type"] == "bind"}
 
 
 def service_names(names: Iterable[str]) -> list[str]:
@@ -140,23 +163,48 @@ def _distinct_ports(apps: Sequence[ComposeApp]) -> None:
         used[app.port] = app.name
 
 
-def _service(app: ComposeApp, template: Mapping[str, Any]) -> dict[str, Any]:
+def _service(app: ComposeApp, volume: str, template: Mapping[str, Any]) -> dict[str, Any]:
     own: dict[str, Any] = {
         "image": escape(app.image),
         "environment": _environment(app),
         "ports": [{"target": SERVES_ON, "published": str(app.port), "host_ip": LOOPBACK, "protocol": "tcp"}],
-        "volumes": [{"type": "volume", "source": VOLUME, "target": DATA}],
+        "volumes": [
+            {"type": "volume", "source": VOLUME, "target": DATA},
+            {"type": "volume", "source": volume, "target": PRIVATE},
+            *map(_mount, app.mounts),
+        ],
     }
     own.update(_limits(app))
+    if app.gpus not in {None, "none"}:
+        own["deploy"] = {"resources": {"reservations": {"devices": [_device(str(app.gpus))]}}}
     # Twice, so that what is the app's own comes first to the reader and still wins.
-    service = merge(own, template["every"])
-    if app.gpu:
-        service = merge(service, template["gpu"])
-    return merge(service, own)
+    return merge(merge(own, template["every"]), own)
+
+
+def _mount(text: str) -> dict[str, Any]:
+    given = parse_mount(text)
+    mount = {"type": given["Type"], "source": escape(given["Source"]), "target": escape(given["Target"])}
+    if given["ReadOnly"]:
+        mount["read_only"] = True
+    if given["Type"] == "volume":
+        return {**mount, "source": f"given-{given['Source']}"}
+    return {**mount, "bind": {"create_host_path": False}}
+
+
+def _device(wanted: str) -> dict[str, Any]:
+    device: dict[str, Any] = {"driver": "nvidia"}
+    count, identifiers = (0, []) if wanted == "all" else gpus.parsed(wanted)
+    device |= {"device_ids": identifiers} if identifiers else {"count": count or "all"}
+    return {**device, "capabilities": ["gpu"]}
 
 
 def _limits(app: ComposeApp) -> dict[str, Any]:
-    limits: dict[str, Any] = {}
+    limits: dict[str, Any] = {
+        "pids_limit": app.pids or PIDS,
+        "shm_size": SHM,
+        "stop_grace_period": f"{STOP_SECONDS}s",
+        "logging": {"driver": LOG["Type"], "options": copy.deepcopy(LOG["Config"])},
+    }
     if app.memory is not None:
         if app.memory < _LEAST_MEMORY:
             raise BadInputError(f"`{app.name}` cannot run in {app.memory} bytes", hint="give it at least 6 MiB")

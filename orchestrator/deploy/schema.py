@@ -16,7 +16,7 @@ from orchestrator.engine.errors import PinoctlError
 from orchestrator.engine.redaction import is_secret, redact_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from jsonschema.exceptions import ValidationError
 
@@ -48,12 +48,12 @@ _TOKENS = re.compile(
 )
 
 
-def check(project: Mapping[str, Any]) -> None:
+def check(project: Mapping[str, Any], *, folders: Collection[str] = ()) -> None:
     """Check a project against the Compose specification's schema and our own rules.
 
     The rules: ports on loopback only and no two alike, nothing that leads out of a container, no Docker socket, no
-    folder of the machine, no secret written down, and nothing without the token check. Raises PinoctlError with the
-    path of the first thing that is wrong, as `services.comfyui.ports[0]`.
+    folder of the machine but `folders`, no secret written down, and nothing without the token check. Raises
+    PinoctlError with the path of the first thing that is wrong, as `services.comfyui.ports[0]`.
     """
     wrong = best_match(_validator().iter_errors(project))
     if wrong is not None:
@@ -61,14 +61,14 @@ def check(project: Mapping[str, Any]) -> None:
             f"the Compose project is not valid at `{where(wrong.absolute_path)}`: {_said(wrong)}",
             hint="compare it with the Compose specification, https://github.com/compose-spec/compose-spec",
         )
-    for at, why in policy(project):
+    for at, why in policy(project, folders=folders):
         raise PinoctlError(
             f"the Compose project is not safe at `{where(at)}`: {why}",
             hint="change what it was made from, or write a Compose file of your own",
         )
 
 
-def policy(project: Mapping[str, Any]) -> Iterator[Finding]:
+def policy(project: Mapping[str, Any], *, folders: Collection[str] = ()) -> Iterator[Finding]:
     """Yield everything in a project that breaks our own rules, as its path and why; the project fits the schema."""
     if "include" in project:
         yield ("include",), "brings in projects that are not checked"
@@ -82,7 +82,7 @@ def policy(project: Mapping[str, Any]) -> Iterator[Finding]:
         yield from _settings(service, at)
         yield from _environment(service.get("environment") or {}, (*at, "environment"))
         yield from _ports(service.get("ports") or [], (*at, "ports"), used)
-        yield from _volumes(service.get("volumes") or [], (*at, "volumes"))
+        yield from _volumes(service.get("volumes") or [], (*at, "volumes"), folders)
 
 
 def where(path: Iterable[str | int]) -> str:
@@ -167,7 +167,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _volumes(volumes: list[Any], at: Path) -> Iterator[Finding]:
+def _volumes(volumes: list[Any], at: Path, folders: Collection[str]) -> Iterator[Finding]:
     for index, volume in enumerate(volumes):
         if isinstance(volume, dict):
             kind, source, target = volume.get("type"), str(volume.get("source") or ""), str(volume.get("target") or "")
@@ -176,7 +176,7 @@ def _volumes(volumes: list[Any], at: Path) -> Iterator[Finding]:
             kind = "bind" if colon and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", source) else "volume"
         if "docker.sock" in source or "docker.sock" in target:
             yield (*at, index), "hands over Docker itself"
-        elif kind not in {"volume", "tmpfs"}:
+        elif kind not in {"volume", "tmpfs"} and source not in folders:
             yield (*at, index), "mounts a folder of the machine: only named volumes may be used"
 
 

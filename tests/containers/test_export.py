@@ -286,7 +286,8 @@ def test_exported_apps_start_together_with_compose(
             url = f"http://127.0.0.1:{port + at}/"
             await_page(url, token=TOKEN, holds=f"here is {name}")
             assert refused(url) == 401
-        assert [each.name for each in client.volumes.list(filters={"name": project})] == [f"{project}-shared"]
+        volumes = sorted(each.name for each in client.volumes.list(filters={"name": project}))
+        assert volumes == [*(f"{project}_own-{name}" for name in names_), f"{project}-shared"]
     finally:
         down = run("down", "--volumes", "--timeout", "2")
     assert down.returncode == 0, down.stderr

@@ -16,9 +16,12 @@ import docker
 import pytest
 import yaml
 
-from orchestrator.deploy.compose import ComposeApp, merge, project, service_names, to_yaml
+from orchestrator.deploy.compose import ComposeApp, folders, merge, project, service_names, to_yaml
 from orchestrator.deploy.schema import check, policy, where
 from orchestrator.engine.errors import BadInputError, PinoctlError
+from orchestrator.places.container.containers import run_spec
+from orchestrator.places.container.gpus import requests
+from orchestrator.places.container.settings import Settings
 
 ROOTFS = "pinoctl-rootfs:bookworm"
 GIB = 1 << 30
@@ -47,7 +50,10 @@ def test_a_service_has_everything_that_keeps_it_in():
     service = service_of(memory=8 * GIB, cpus=2.5, shm=GIB)
     assert service["image"] == "app:1"
     assert service["ports"] == [{"target": 8080, "published": "8001", "host_ip": "127.0.0.1", "protocol": "tcp"}]
-    assert service["volumes"] == [{"type": "volume", "source": "shared", "target": "/data"}]
+    assert service["volumes"] == [
+        {"type": "volume", "source": "shared", "target": "/data"},
+        {"type": "volume", "source": "own-app", "target": "/data/private"},
+    ]
     assert service["mem_limit"] == service["memswap_limit"] == 8 * GIB
     assert (service["cpus"], service["shm_size"]) == (2.5, GIB)
     assert service["cap_drop"] == ["ALL"]
@@ -55,7 +61,7 @@ def test_a_service_has_everything_that_keeps_it_in():
     assert service["pids_limit"] > 0
     assert service["restart"] == "unless-stopped"
     assert service["stop_grace_period"] == "30s"
-    assert service["logging"] == {"driver": "json-file", "options": {"max-size": "10m", "max-file": "5"}}
+    assert service["logging"] == {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}}
     assert "init" not in service
     assert "healthcheck" not in service
 
@@ -63,26 +69,90 @@ def test_a_service_has_everything_that_keeps_it_in():
 def test_limits_that_are_not_given_are_not_written_except_for_shared_memory():
     service = service_of()
     assert not {"mem_limit", "memswap_limit", "cpus", "deploy"} & set(service)
-    assert service["shm_size"] == 2 * GIB
+    assert service["shm_size"] == GIB
 
 
-def test_a_gpu_is_reserved_for_those_who_need_one():
-    devices = service_of(gpu=True)["deploy"]["resources"]["reservations"]["devices"]
-    assert devices == [{"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}]
+@pytest.mark.parametrize(
+    ("gpus", "reserved"),
+    [("all", {"count": "all"}), ("1", {"count": 1}), ("0,1", {"device_ids": ["0", "1"]}), ("none", None), (None, None)],
+)
+def test_gpus_are_reserved_for_those_who_need_them(gpus, reserved):
+    made = one(gpus=gpus)
+    check(made)
+    devices = made["services"]["app"].get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices")
+    assert devices == (reserved and [{"driver": "nvidia", **reserved, "capabilities": ["gpu"]}])
+
+
+def test_what_was_mounted_comes_along_and_is_nobody_elses_to_remove():
+    app = ComposeApp("app", "app:1", 8001, mounts=("/mnt/a$b:/a:ro", "sets:/sets"))
+    made = project([app], name="studio", volume="vol")
+    check(made, folders=folders([app]))
+    with pytest.raises(PinoctlError, match="folder of the machine"):
+        check(made)
+    assert made["services"]["app"]["volumes"][2:] == [
+        {
+            "type": "bind",
+            "source": "/mnt/a$$b",
+            "target": "/a",
+            "read_only": True,
+            "bind": {"create_host_path": False},
+        },
+        {"type": "volume", "source": "given-sets", "target": "/sets"},
+    ]
+    assert made["volumes"]["given-sets"] == {"name": "sets", "external": True}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(),
+        Settings(memory=8 * GIB, cpus=1.5, shm=2 * GIB, pids=99, gpus="2", mounts=("/mnt/a:/a:ro", "sets:/sets")),
+        Settings(gpus="0,1"),
+        Settings(gpus="all"),
+    ],
+)
+def test_compose_runs_an_app_as_pinoctl_does(settings):
+    runtime = {"Runtimes": {"nvidia": {}}}
+    devices = requests(settings.gpus, runtime, card=settings.gpus is not None)
+    spec = run_spec(name="c", image="app:1", app="app", home="k", volume="vol", own_volume="own", settings=settings,
+                    devices=devices)  # fmt: skip
+    host = spec.body["HostConfig"]
+    limits = {name: getattr(settings, name) for name in ("memory", "cpus", "shm", "pids", "gpus", "mounts")}
+    service = service_of(**limits)
+    assert (service["shm_size"], service["pids_limit"]) == (host["ShmSize"], host["PidsLimit"])
+    assert service.get("mem_limit", 0) == host["Memory"]
+    assert service.get("memswap_limit", 0) == host["MemorySwap"]
+    assert service.get("cpus", 0) * 1e9 == host["NanoCpus"]
+    assert service["cap_drop"] == host["CapDrop"]
+    assert service["security_opt"] == host["SecurityOpt"]
+    assert service["restart"] == host["RestartPolicy"]["Name"]
+    assert service["logging"] == {"driver": host["LogConfig"]["Type"], "options": host["LogConfig"]["Config"]}
+    assert service["tmpfs"] == [f"{path}:{options}" for path, options in host["Tmpfs"].items()]
+    assert service["stop_grace_period"] == f"{spec.body['StopTimeout']}s"
+    assert [(each["type"], each["target"], each.get("read_only", False)) for each in service["volumes"]] == [
+        (each["Type"], each["Target"], each.get("ReadOnly", False)) for each in host["Mounts"]
+    ]
+    reserved = service.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])
+    assert [
+        ({"all": -1}.get(each.get("count"), each.get("count")), each.get("device_ids"), [each["capabilities"]])
+        for each in reserved
+    ] == [(each.get("Count"), each.get("DeviceIDs"), each["Capabilities"]) for each in host["DeviceRequests"]]
 
 
 def test_several_apps_share_the_volume_and_nothing_else():
     apps = [
-        ComposeApp("ComfyUI", "c:1", 8001, gpu=True),
+        ComposeApp("ComfyUI", "c:1", 8001, gpus="all"),
         ComposeApp("comfyui", "c:2", 8002),
         ComposeApp("Whisper Web", "w:1", 8003),
     ]
     made = project(apps, name="studio", volume="pinoctl-shared")
     check(made)
     assert list(made["services"]) == ["comfyui", "comfyui-2", "whisper-web"]
-    assert made["volumes"] == {"shared": {"name": "pinoctl-shared"}}
+    own = {f"own-{service}": {} for service in made["services"]}
+    assert made["volumes"] == {"shared": {"name": "pinoctl-shared"}, **own}
     first, second, third = made["services"].values()
-    assert first["volumes"] == second["volumes"] == third["volumes"]
+    assert first["volumes"][0] == second["volumes"][0] == third["volumes"][0]
+    assert [each["volumes"][1]["source"] for each in (first, second, third)] == list(own)
     assert [service["ports"][0]["published"] for service in (first, second, third)] == ["8001", "8002", "8003"]
     assert "deploy" in first
     assert "deploy" not in second
@@ -199,7 +269,7 @@ AWKWARD = {
 
 
 def test_yaml_gives_back_what_was_written():
-    made = one(environment=AWKWARD, gpu=True, memory=GIB)
+    made = one(environment=AWKWARD, gpus="all", memory=GIB)
     text = to_yaml(made)
     assert yaml.safe_load(text) == made
     assert list(yaml.safe_load(text)) == ["name", "services", "volumes"]
@@ -230,7 +300,7 @@ def test_a_name_cannot_break_out_of_the_comments():
 
 
 def changed(path, value):
-    made = one(gpu=True)
+    made = one(gpus="all")
     at = made
     for part in path[:-1]:
         at = at[part]
@@ -242,7 +312,7 @@ SERVICE = ("services", "app")
 
 
 def test_what_is_built_passes():
-    check(one(gpu=True, memory=GIB, cpus=1, shm=GIB, environment=AWKWARD))
+    check(one(gpus="all", memory=GIB, cpus=1, shm=GIB, environment=AWKWARD))
     assert list(policy(one())) == []
 
 
@@ -485,11 +555,11 @@ def test_a_project_of_two_apps_starts_answers_and_goes(compose, client, image, t
         limited, plain = containers["some-app"], containers["some-app-2"]
         host = limited.attrs["HostConfig"]
         assert (host["Memory"], host["MemorySwap"], host["NanoCpus"]) == (256 << 20, 256 << 20, 500_000_000)
-        assert (host["ShmSize"], host["PidsLimit"], host["CapDrop"]) == (32 << 20, 4096, ["ALL"])
+        assert (host["ShmSize"], host["PidsLimit"], host["CapDrop"]) == (32 << 20, 8192, ["ALL"])
         assert host["SecurityOpt"] == ["no-new-privileges:true"]
         assert host["RestartPolicy"]["Name"] == "unless-stopped"
         assert limited.attrs["Config"]["StopTimeout"] == 30
-        assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "5", "max-size": "10m"}}
+        assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "3", "max-size": "10m"}}
         assert host["PortBindings"] == {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(first)}]}
         variables = dict(line.partition("=")[::2] for line in limited.attrs["Config"]["Env"])
         assert {"PINOCTL_TOKEN": token, **AWKWARD}.items() <= variables.items()

@@ -33,7 +33,7 @@ def requests(wanted: str | None, info: Mapping[str, Any], *, card: bool) -> list
     if wanted in {None, "all"}:
         request |= {"DeviceIDs": ["nvidia.com/gpu=all"]} if support == "cdi" else {"Count": -1}
     else:
-        count, names = _parsed(str(wanted))
+        count, names = parsed(str(wanted))
         if support == "cdi":  # which knows no counts
             names = [each if "=" in each else f"nvidia.com/gpu={each}" for each in names or map(str, range(count))]
         request |= {"DeviceIDs": names} if names else {"Count": count}
@@ -42,8 +42,8 @@ def requests(wanted: str | None, info: Mapping[str, Any], *, card: bool) -> list
     return [request]
 
 
-def _parsed(wanted: str) -> tuple[int, list[str]]:
-    """Return how many cards are wanted, or which."""
+def parsed(wanted: str) -> tuple[int, list[str]]:
+    """Return how many cards are wanted, or which; raise BadInputError where it is neither."""
     if wanted.isdecimal() and int(wanted) > 0:
         return int(wanted), []
     names = [name.strip() for name in wanted.removeprefix("device=").split(",") if name.strip()]
