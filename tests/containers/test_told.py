@@ -8,7 +8,8 @@ import pytest
 import requests
 from docker.errors import APIError, DockerException, NotFound
 
-from orchestrator.places.container import names
+from orchestrator.commands.image import list_
+from orchestrator.places.container import images, names
 from orchestrator.places.container.docker import REMEDIES, DockerError, connect, remedy_of, told
 from orchestrator.places.container.images import AppImage, to_json
 
@@ -106,3 +107,17 @@ def test_images_are_shown_as_json():
     assert (shown["id"], shown["tags"], shown["app"], shown["size"]) == ("sha256:1", ["pinoctl/demo:k"], "demo", 5)
     assert shown["hardware"] == {"gpu": "none"}
     assert to_json(AppImage("x", (), {}, 0, ""))["hardware"] is None
+
+
+def test_images_without_a_name_are_listed_by_their_id(monkeypatch, capsys):
+    labels = {names.APP: "demo", names.KIND: "image"}
+    found = [
+        AppImage("sha256:1", ("pinoctl/demo:k",), labels, 5, ""),
+        AppImage(f"sha256:{'2' * 64}", (), labels, 5, ""),
+    ]
+    monkeypatch.setattr("orchestrator.places.container.docker.connect", lambda: None)
+    monkeypatch.setattr(images, "listed", lambda *_: found)
+    list_.callback(app=None, everything=False, as_json=False)
+    said = capsys.readouterr()
+    assert "pinoctl/demo:k" in said.out + said.err
+    assert "sha256:222222222222 " in said.out + said.err

@@ -1,4 +1,4 @@
-"""What becomes of names, the launcher's copy and the app when the next container of an update gets ready, or does not."""
+"""What becomes of names, the launcher's copy and the app when an update's next container gets ready, and when not."""
 
 from __future__ import annotations
 
