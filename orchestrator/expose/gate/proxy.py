@@ -19,7 +19,8 @@ from orchestrator.expose.gate.contract import Pass, Seen
 from orchestrator.expose.gate.exchange import CLIENT_GONE, Exchange, GarbageError, NobodyError
 from orchestrator.expose.gate.heads import words
 from orchestrator.expose.gate.pool import Pool
-from orchestrator.expose.gate.reading import OWN, RefusedError, Request, read_request
+from orchestrator.expose.gate.reading import RefusedError, Request, read_request
+from orchestrator.expose.gate.requests import OWN
 from orchestrator.expose.gate.trust import Public, Trust, seen_through
 from orchestrator.expose.gate.waiting import STATE_PATH, answer, broken_answer, state_answer, waiting_answer
 from orchestrator.expose.gate.wire import Wire

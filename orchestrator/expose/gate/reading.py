@@ -10,11 +10,11 @@ import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes
 
 import h11
 
 from orchestrator.expose.gate.heads import words
+from orchestrator.expose.gate.requests import own_path
 from orchestrator.expose.gate.trust import is_authority
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from orchestrator.expose.gate.wire import Wire
 
 HEAD_LIMIT = 64 * 1024  # bytes of a request's line and headers together
-OWN = "/.pinoctl/"
 
 _END = b"\r\n\r\n"
 _STRAY = re.compile(rb"(?<!\r)\n|\r(?!\n)|\n[ \t]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -62,8 +61,8 @@ class Request:
 
     @property
     def own(self) -> bool:
-        """Whether it is for the gate itself, however the path is written."""
-        return re.sub("/+", "/", unquote_to_bytes(self.path).decode("latin-1")).startswith(OWN)
+        """Whether it is for the gate itself, or written so that somebody might think so."""
+        return own_path(self.target) is not None
 
     @property
     def upgrade(self) -> bool:
