@@ -20,13 +20,11 @@ class World:
         self.changes = []
         self.pauses = []
         self.go_on = asyncio.Event()
-        self.looked = asyncio.Event()
-        self.loop = asyncio.get_running_loop()
+        self.resting = asyncio.Event()
         self.watcher = Watcher(self.look, self.changed, sleep=self.sleep)
 
     def look(self, _app):
         self.looks += 1
-        self.loop.call_soon_threadsafe(self.looked.set)
         if isinstance(self.said, Exception):
             raise self.said
         return self.said
@@ -36,18 +34,22 @@ class World:
 
     async def sleep(self, seconds):
         self.pauses.append(seconds)
+        self.resting.set()
         await self.go_on.wait()
         self.go_on.clear()
 
+    async def rest(self):
+        """Wait until the watcher waits for the time to pass."""
+        await self.resting.wait()
+        self.resting.clear()
+
     async def next(self, said=None):
-        """Let the time pass until the next look is done."""
+        """Let the time pass until the next look is done, and the watcher waits again."""
         if said is not None:
             self.said = said
-        self.looked.clear()
+        self.resting.clear()
         self.go_on.set()
-        await self.looked.wait()
-        for _ in range(5):
-            await asyncio.sleep(0.002)
+        await self.rest()
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ async def world():
 
 async def test_an_app_is_followed_until_it_is_ready_and_seldom_after(world):
     world.watcher.add("app")
-    await world.looked.wait()
+    await world.rest()
     await world.next({"word": "ready", "url": URL})
     assert world.watcher.seen("app").target == ("127.0.0.1", 7860)
     assert world.watcher.seen("app").page == "/ui?theme=dark"
@@ -71,12 +73,11 @@ async def test_an_app_is_followed_until_it_is_ready_and_seldom_after(world):
 async def test_a_refused_connection_makes_it_look_at_once(world):
     world.said = {"word": "ready", "url": URL}
     world.watcher.add("app")
-    await world.looked.wait()
-    world.looked.clear()
+    await world.rest()
     world.said = {"word": "stopped"}
     for _ in range(100):
         world.watcher.lost("app")
-    await asyncio.sleep(0.01)
+    await world.rest()  # the pause that keeps many refused requests from being many looks
     await world.next()
     assert world.watcher.seen("app").word == "stopped"
     assert world.looks <= 3, "a hundred refused requests are one reason to look"
@@ -85,7 +86,7 @@ async def test_a_refused_connection_makes_it_look_at_once(world):
 async def test_a_look_that_fails_is_told_and_costs_nothing(world):
     world.said = {"word": "ready", "url": URL}
     world.watcher.add("app")
-    await world.looked.wait()
+    await world.rest()
     await world.next(OSError("no docker"))
     seen = world.watcher.seen("app")
     assert (seen.word, seen.detail) == ("unknown", "no docker")
@@ -98,7 +99,7 @@ async def test_what_is_not_watched_is_unknown(world):
     world.watcher.lost("other")
     world.watcher.remove("other")
     world.watcher.add("app")
-    await world.looked.wait()
+    await world.rest()
     world.watcher.remove("app")
     assert world.watcher.seen("app").word == "unknown"
 
