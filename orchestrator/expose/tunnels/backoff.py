@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FIRST = 1.0
-LONGEST = 60.0
+LONGEST = 30.0
 
 
 @dataclass(slots=True)
 class Backoff:
-    """Give 1, 2, 4 ... 60 s, each shortened by up to a half: many tunnels that broke together do not return together.
+    """Give 1, 2, 4 ... 30 s, each shortened by up to a half: many tunnels that broke together do not return together.
 
     `random` yields numbers from 0 to 1.
     """

@@ -55,9 +55,10 @@ _NEEDS: Final = Needs(programs=("ssh",))
 class Ssh:
     """Run `ssh -R` to one host.
 
-    `remote` is the port to ask for there. With `session` the URL is read from what the host prints, of the domains in
-    `ends` if given; without, it is the host with the port that it gave us. `stranger`: a public service, which gets a
-    key made for such services and nothing of the user's own.
+    `remote` is the port to ask for there, `bind` the address ("*" for all, "" for what the server likes). With
+    `session` the URL is read from what the host prints, of the domains in `ends` if given; without, it is the host with
+    the port that it gave us. `stranger`: a public service, which gets a key made for such services and nothing of the
+    user's own.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Ssh:
     user: str = ""
     port: int = 22
     remote: int = 80
+    bind: str = ""
     ends: tuple[str, ...] = ()
     session: bool = True
     stranger: bool = True
@@ -107,7 +109,7 @@ class Ssh:
             options |= {"BatchMode": "yes"}
             # The user's own keys and configuration; ssh finds them by the home that the user has.
             env |= {name: here.environ[name] for name in ("HOME", "SSH_AUTH_SOCK") if name in here.environ}
-        where = f"{self.remote}:127.0.0.1:{port}" if self.session else f"*:{self.remote}:127.0.0.1:{port}"
+        where = f"{self.bind}:" * bool(self.bind) + f"{self.remote}:127.0.0.1:{port}"
         flags = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
         login = ("-l", self.user) if self.user else ()
         plain = ("-T",) if self.session else ("-T", "-N")
@@ -195,6 +197,7 @@ def own_host(text: str) -> Ssh:
         user=parts["user"] or "",
         port=int(parts["port"] or 22),
         remote=int(parts["remote"] or 0),
+        bind="" if parts["remote"] else "*",
         session=bool(parts["remote"]),
         stranger=False,
         rank=25,

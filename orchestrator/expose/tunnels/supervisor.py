@@ -66,7 +66,7 @@ class Timing:
     again: float = 3.0
     misses: int = 3
     held: float = 60.0
-    round: float = 60.0
+    round: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
