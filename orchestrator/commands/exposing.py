@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestrator.agent.files import AgentFiles, read_json
 from orchestrator.commands import output
 from orchestrator.engine.errors import BadInputError, PinoctlError
+from orchestrator.expose import accounts
 from orchestrator.expose.client import GateClient
 from orchestrator.expose.exposures import NONE, Exposure, read, write
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 90.0
 POLL_SECONDS: Final = 0.1
+BY_WEBSOCKET: Final = frozenset({"comfyui", "invokeai", "jupyter", "streamlit", "swarmui", "flask"})
+TOKENS: Final = {
+    "ngrok": "NGROK_AUTHTOKEN",
+    "cloudflared-named": "CLOUDFLARED_TOKEN",
+}  # what `--tunnel NAME` cannot do without
 SETTLED: Final = frozenset({"up", "failed", "none"})
 
 
@@ -117,7 +123,32 @@ class Exposing:
 def begin(home: Home, app: str, given: Mapping[str, Any], *, restart: bool = True) -> Exposing:
     """Have the gate expose an app; raises PinoctlError."""
     client = GateClient(home)
-    return Exposing(client, app, client.need("expose", app=app, given=dict(given), restart=restart))
+    brought = accounts.brought(os.environ)
+    brought.update(_typed(home, given.get("tunnel"), brought))
+    wanted = {**given, "streams": streams(home, app)}
+    return Exposing(client, app, client.need("expose", app=app, given=wanted, restart=restart, accounts=brought))
+
+
+def streams(home: Home, app: str) -> bool:
+    """Tell whether an app's page follows its work by server-sent events, as far as the catalogue knows its kind."""
+    from orchestrator.catalog.catalog import apps, find  # noqa: PLC0415  # only to expose
+    from orchestrator.catalog.planned import table  # noqa: PLC0415  # as above
+
+    known = find(app, apps(home))
+    row = table().get(known[0].key) if len(known) == 1 else None
+    return row is None or row.web_ui not in BY_WEBSOCKET
+
+
+def _typed(home: Home, tunnel: str | None, brought: Mapping[str, str]) -> dict[str, str]:
+    """Ask the person for a token that the wanted tunnel needs and nobody gave, where there is a person."""
+    import click  # noqa: PLC0415  # only to ask
+
+    from orchestrator.commands.ask import can_ask  # noqa: PLC0415  # as above
+
+    name = TOKENS.get(tunnel or "")
+    if name is None or name in brought or name in accounts.read(GateClient(home).files.accounts) or not can_ask():
+        return {}
+    return {name: click.prompt(f"{name} (kept in HOME/gate, for you only)", hide_input=True, err=True)}
 
 
 def _settle(

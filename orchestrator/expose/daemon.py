@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.engine.errors import BadInputError, PinoctlError
+from orchestrator.expose import accounts
 from orchestrator.expose.control import Control
 from orchestrator.expose.exposed import Exposed, Machinery, listen
 from orchestrator.expose.exposures import MACHINE, Exposure, GateFiles, read, write
@@ -203,7 +204,13 @@ class Daemon:
 
     async def _expose(self, request: Mapping[str, Any]) -> dict[str, Any]:
         app, given = _app(request), request.get("given") or {}
+        brought = request.get("accounts") or {}
         async with self._work:
+            if brought:  # newer than what this process was started with
+                accounts.keep(self.files.accounts, brought)
+                here = self.machinery.surroundings
+                self.surroundings = replace(here, environ={**here.environ, **brought})
+                self.machinery.surroundings = self.surroundings
             before = self._exposures.get(app)
             exposure = (before or Exposure(app)).changed({**given, "active": True})
             if request.get("restart") or before is None or not before.active:

@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from orchestrator.engine.errors import PinoctlError
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from orchestrator.expose.gate.keys import Keys
     from orchestrator.expose.surroundings import Surroundings
     from orchestrator.expose.watching import Watcher
-
-WANTS: Final = Wants(streams=True, websockets=True, uploads=True)  # nearly every app of this kind streams progress
 
 
 @dataclass
@@ -102,7 +100,8 @@ class Exposed:
         """Lead something from outside to the door, unless it should stay closed or leads there already."""
         if self.gate is None or self.tunnel is not None or self.exposure.tunnel == NONE:
             return
-        here = self.shared.surroundings.here(self.shared.files, self.gate.port, WANTS)
+        wants = Wants(streams=self.exposure.streams, websockets=True, uploads=True)
+        here = self.shared.surroundings.here(self.shared.files, self.gate.port, wants)
         forced = None if self.exposure.tunnel == AUTO else self.exposure.tunnel
         choice = choose(here, forced)
         if not choice.providers:

@@ -48,6 +48,11 @@ class GateFiles:
         return self.folder / "exposed.json"
 
     @property
+    def accounts(self) -> Path:
+        """Tokens and settings of tunnels."""
+        return self.folder / "accounts.json"
+
+    @property
     def log(self) -> Path:
         """What the gate's process prints: what its tunnels say, and whatever breaks."""
         return self.folder / "gate.log"
@@ -72,7 +77,8 @@ class GateFiles:
 class Exposure:
     """Say how an app is exposed.
 
-    `port` is the gate's (0: any). `tunnel` is a provider's name, `auto` or `none`. `public` lets everyone in. `framed`
+    `port` is the gate's (0: any). `tunnel` is a provider's name, `auto` or `none`. `streams`: it sends server-sent
+    events, which some tunnels hold back. `public` lets everyone in. `framed`
     lets other sites show it in a frame. After `idle_seconds` without use or `most_seconds` altogether, which `meter`
     counts, `at_end` says what is stopped: the `app` or the `machine`. `active` is False while the app is down.
     """
@@ -82,6 +88,7 @@ class Exposure:
     tunnel: str = AUTO
     public: bool = False
     framed: bool = False
+    streams: bool = True
     idle_seconds: float | None = None
     most_seconds: float | None = None
     at_end: str = APP
@@ -95,7 +102,7 @@ class Exposure:
 
 def _checked(found: Exposure) -> Exposure:
     texts = (found.app, found.tunnel, found.at_end)
-    flags = (found.public, found.framed, found.active)
+    flags = (found.public, found.framed, found.streams, found.active)
     spans = (found.idle_seconds, found.most_seconds)
     right = (
         all(isinstance(text, str) and text for text in texts)

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.expose import accounts
 from orchestrator.expose.tunnels.provider import Here, Own, Wants
 from orchestrator.hosts.detection import find_platform
 from orchestrator.hosts.signs import Signs, exists, read_text
@@ -65,7 +66,7 @@ class Surroundings:
         url = way.url(port) if way.kind == "url" and (way.ports is None or port in way.ports) else ""
         terms = self.platform.facts.tunnels
         return Here(
-            environ=self.environ,
+            environ={**accounts.read(files.accounts), **self.environ},
             which=lambda program: shutil.which(program, path=self.environ.get("PATH")),
             folder=files.folder,
             programs=self.home.bin,
