@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from orchestrator.expose.gate.contract import Pass, Seen
 
 REQUESTS: Final = 1000
-LARGE: Final = 512 << 20
-ROUNDS: Final = 3
+LARGE: Final = 256 << 20
+ROUNDS: Final = 8
 SOCKETS: Final = 1000
 DOWNLOADS: Final = 200
 EACH: Final = 8 << 20  # bytes of each of the concurrent downloads
