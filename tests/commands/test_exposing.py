@@ -1,0 +1,131 @@
+"""What commands say of exposing: options read, whether to expose at all, the wait for a way in, what is told of it."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from orchestrator.commands import exposing
+from orchestrator.commands.exposing import NOWHERE, Link, asked, given_exposure, link_of, look, streams, to_be_exposed
+from orchestrator.engine.errors import BadInputError
+from orchestrator.engine.home import Home
+from orchestrator.expose.exposures import Exposure, GateFiles, write
+
+NOTHING = {"tunnel": None, "no_tunnel": False, "public": None, "framed": None, "stop_after_idle": None,
+           "max_hours": None, "stop_what": None}  # fmt: skip
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    for name in ("RUNPOD_POD_ID", "VAST_CONTAINERLABEL", "COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PINOCTL_PLATFORM", "local")
+    made = Home(tmp_path / "home")
+    GateFiles(made).prepare()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("options", "given"),
+    [
+        ({}, {}),
+        ({"tunnel": "ngrok"}, {"tunnel": "ngrok"}),
+        ({"no_tunnel": True}, {"tunnel": "none"}),
+        ({"public": True, "framed": False}, {"public": True, "framed": False}),
+        ({"stop_after_idle": "1h30m"}, {"idle_seconds": 5400.0}),
+        ({"stop_after_idle": "none"}, {"idle_seconds": 0.0}),
+        ({"max_hours": 1.5, "stop_what": "machine"}, {"most_seconds": 5400.0, "at_end": "machine"}),
+        ({"max_hours": 0.0}, {"most_seconds": 0.0}),
+    ],
+)
+def test_options_become_what_the_gate_takes(options, given):
+    assert given_exposure({**NOTHING, **options}) == given
+
+
+def test_options_that_cannot_be_are_refused():
+    with pytest.raises(BadInputError, match="exclude each other"):
+        given_exposure({**NOTHING, "tunnel": "ngrok", "no_tunnel": True})
+    with pytest.raises(BadInputError):
+        given_exposure({**NOTHING, "stop_after_idle": "soon"})
+
+
+def test_other_options_are_left_to_others():
+    assert asked({**NOTHING, "public": True, "memory": "4g"}) == ({"public": True}, {"memory": "4g"})
+
+
+@pytest.mark.parametrize(
+    ("given", "where", "exposed"),
+    [
+        ({}, "own", False),
+        ({}, "kept", True),
+        ({}, "rented", True),
+        ({"tunnel": "none"}, "own", False),
+        ({"tunnel": "none"}, "rented", True),
+        ({"tunnel": "auto"}, "own", True),
+        ({"idle_seconds": 60.0}, "own", True),
+        ({"public": True, "tunnel": "none"}, "own", True),
+    ],
+)
+def test_apps_are_exposed_when_asked_for_or_where_nobody_sits_at_the_machine(home, monkeypatch, given, where, exposed):
+    if where == "kept":
+        write(GateFiles(home).exposed, {"app": Exposure("app", active=False)})
+    if where == "rented":
+        monkeypatch.setenv("PINOCTL_PLATFORM", "vast")
+    assert to_be_exposed(home, "app", given) is exposed
+
+
+class Lines:
+    def __init__(self):
+        self.said = []
+
+    def line(self, text, _style=None):
+        self.said.append(text)
+
+
+def shown(state, says="", **more):
+    return {"link": "http://127.0.0.1:1/?token=t", "tunnel": {"state": state, "says": says, "reason": says}, **more}
+
+
+def test_it_waits_until_there_is_a_way_in_and_tells_what_happens():
+    states = iter(
+        [shown("connecting", "through a"), shown("connecting", "through a"), shown("connecting", "a failed"),
+         shown("up", "b is up", share_url="https://b.example", share_link="https://b.example/?token=t")]
+    )  # fmt: skip
+    lines, slept = Lines(), []
+    link = exposing._settle(lambda: next(states), shown("connecting"), lines, clock=lambda: 0.0, sleep=slept.append)
+    assert link.link == "https://b.example/?token=t"
+    assert lines.said == ["through a", "a failed", "b is up"]
+    assert len(slept) == 4
+
+
+def test_it_does_not_wait_for_ever_nor_where_nothing_comes():
+    clock = itertools.count(0, 10)
+    link = exposing._settle(
+        lambda: shown("connecting", "slow"),
+        shown("connecting"),
+        Lines(),
+        clock=lambda: next(clock),
+        sleep=lambda _s: None,
+    )
+    assert (link.url, link.link) == (None, "http://127.0.0.1:1/?token=t")
+    for state in ("none", "failed"):
+        assert exposing._settle(dict, shown(state), Lines(), sleep=pytest.fail).url is None
+
+
+def test_what_is_told_of_a_link():
+    assert link_of({}) == Link(None, None, None)
+    assert NOWHERE.to_json() == {"share_url": None, "share_link": None, "tunnel": None}
+
+
+def test_apps_that_need_event_streams(home):
+    assert not streams(home, "comfyui")
+    assert streams(home, "an-app-that-nobody-knows"), "better safe: many of them are Gradio apps"
+
+
+def test_how_an_app_is_that_has_no_agent(home):
+    assert look(home, "nothing") == {"word": "stopped"}
+    folder = home.logs / "app"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text('{"word": "failed", "reason": "no memory"}')
+    assert look(home, "app") == {"word": "failed", "reason": "no memory"}
