@@ -13,7 +13,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,14 +64,17 @@ class Fetching:
     settings: Settings | None = None
     wheels: Callable[[], Wheels] = find_wheels
     run: Callable[..., Awaitable[None]] = spawn.run
+    _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     async def provide(self, name: str, here: Here) -> str:
         """Return the path of a program, fetched if need be; a line each of Node's and the script's for `localtunnel`.
 
         Raises PinoctlError when it cannot be had; what was downloaded so far is kept for the next time.
         """
-        if name == "localtunnel":
-            return await self._localtunnel(here)
+        async with self._locks.setdefault(name, asyncio.Lock()):  # several apps may want the same at the same time
+            return await (self._localtunnel(here) if name == "localtunnel" else self._program(name, here))
+
+    async def _program(self, name: str, here: Here) -> str:
         if found := here.which(name):
             return found
         known = pinned(name, here.machine, self.table)

@@ -65,12 +65,13 @@ class Frp:
             "log.disablePrintColor = true",
             *(['auth.method = "token"', 'auth.token = "{{ .Envs.PINOCTL_FRP_TOKEN }}"'] if token else []),
             "[[proxies]]",
-            f'name = "pinoctl-{port}"',
+            # What is unique at the server is so by its outside; two machines may well use the same port inside.
+            f"name = {_toml('pinoctl-' + (outside or str(urlsplit(url).hostname)))}",
             'localIP = "127.0.0.1"',
             f"localPort = {port}",
             *(f"{key} = {_toml(value)}" for key, value in way),
         ]
-        config = here.folder / "frpc.toml"
+        config = here.folder / f"frpc-{port}.toml"
         return Start(
             port=port,
             argv=(program, "-c", str(config)),

@@ -33,9 +33,10 @@ _FINAL: Final = frozenset(
 )
 _CODE: Final = re.compile(r"ERR_NGROK_(\d+)")
 _CONFIG: Final = (
-    # Version 2 is what every agent of v3 reads. The web interface shows requests with their tokens to whoever is on
-    # this machine, so it stays off.
-    'version: "2"\nweb_addr: "false"\nconsole_ui: "false"\nupdate_check: false\ninspect_db_size: -1\n'
+    # Version 2 is what every agent of v3 reads; words that it does not know would end it. The web interface shows
+    # requests with their tokens to whoever is on this machine, so it stays off.
+    'version: "2"\n'
+    "web_addr: false\ninspect_db_size: -1\nconsole_ui: false\nupdate_check: false\nremote_management: false\n"
 )
 
 _NEEDS: Final = Needs(tokens=("NGROK_AUTHTOKEN",), programs=("ngrok",))
@@ -71,7 +72,7 @@ class Ngrok:
         domain = here.environ.get("NGROK_DOMAIN", "")
         config = here.folder / "ngrok.yml"
         options = ("--log", "stdout", "--log-format", "logfmt", "--log-level", "info", "--config", str(config))
-        where = ("--domain", domain) if domain else ()
+        where = ("--url", f"https://{domain}") if domain else ()
         return Start(
             port=port,
             argv=(program, "http", f"127.0.0.1:{port}", *options, *where),

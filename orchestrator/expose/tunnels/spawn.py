@@ -108,7 +108,11 @@ async def spawn(start: Start) -> Running:
     prepare(start)
     for path, argv in start.once:
         if not path.exists():
-            await run(argv, start.env, seconds=ONCE_SECONDS)
+            try:
+                await run(argv, start.env, seconds=ONCE_SECONDS)
+            except PinoctlError:
+                if not path.exists():  # else another tunnel was faster
+                    raise
     try:
         process = await asyncio.create_subprocess_exec(
             *_become(start.argv),

@@ -1,7 +1,7 @@
 """localtunnel's own server and client with a tunnel over them; prints what happened as JSON, one object.
 
 Run in namespaces of its own (network and mounts), since that server listens on all addresses:
-`unshare -n -m python -m tests.expose.tunnels.localtunnel_lab FOLDER SERVER` (see `fetch_server`)
+`unshare -n -m python -m tests.expose.tunnels.localtunnel_lab FOLDER SERVER [quick]`
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ async def back(tunnel: Watched, breaks: Callable[[], object]) -> float:
     return round(time.monotonic() - began, 2)
 
 
-async def main(folder: Path, server_script: Path, timing: Timing = QUICKLY) -> dict[str, Any]:
+async def main(folder: Path, server_script: Path, timing: Timing) -> dict[str, Any]:
     """Bring a tunnel up, use it, and kill everything once."""
     environ = {
         **os.environ,
@@ -124,4 +124,5 @@ if __name__ == "__main__":
     hosts.write_text("127.0.0.1 localhost lt.test laboratory.lt.test\n", "utf-8")
     subprocess.run(["mount", "--bind", str(hosts), "/etc/hosts"], check=True)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    print(json.dumps(asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2])))))
+    chosen = QUICKLY if "quick" in sys.argv[3:] else Timing()
+    print(json.dumps(asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), chosen))))

@@ -105,6 +105,15 @@ async def test_fetched_once(server: str, tmp_path: Path):
     assert said == ["fetching tool 1.2"]
 
 
+async def test_two_apps_at_the_same_time_fetch_once(server: str, tmp_path: Path):
+    Handler.files = {"/tool": PROGRAM}
+    said: list[str] = []
+    source = fetching(table(f"{server}/tool", PROGRAM), said)
+    one, other = await asyncio.gather(*(source.provide("tool", nowhere(tmp_path)) for _ in range(2)))
+    assert one == other
+    assert len(said) == 1
+
+
 async def test_what_is_on_path_is_taken(tmp_path: Path):
     assert await fetching({}).provide("tool", here(tmp_path)) == "/usr/bin/tool"
 

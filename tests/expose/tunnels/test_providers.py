@@ -121,7 +121,7 @@ def test_ngroks_token_is_nowhere_but_in_its_environment(tmp_path: Path):
     assert Ngrok().possible(machine).ok
     start = Ngrok().command(PORT, machine, "/x/ngrok")
     assert start.argv[:3] == ("/x/ngrok", "http", "127.0.0.1:8080")
-    assert start.argv[-2:] == ("--domain", "me.ngrok.app")
+    assert start.argv[-2:] == ("--url", "https://me.ngrok.app")
     assert SECRET not in " ".join(start.argv)
     assert SECRET not in start.files[0][1]
     assert start.env["NGROK_AUTHTOKEN"] == SECRET
@@ -260,6 +260,8 @@ def test_frp(tmp_path: Path):
     assert '"{{ .Envs.PINOCTL_FRP_TOKEN }}"' in text
     assert 'customDomains = ["a.b.org"]' in text
     assert "serverPort = 7001" in text
+    assert 'name = "pinoctl-a.b.org"' in text
+    assert path != Frp().command(PORT + 1, machine, "frpc").files[0][0]  # another app's
     assert read(Frp(), start, "frpc.txt", "stdout") == [Told(url="https://a.b.org")]
     refused = read(Frp(), start, "frpc-bad-token.txt", "stdout")
     assert all(each.final for each in refused)

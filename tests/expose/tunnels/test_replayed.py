@@ -86,7 +86,7 @@ async def test_ngrok(tmp_path: Path, gate: Gate):
     seen = (machine.bin / "ngrok.env").read_text("utf-8")
     assert f"NGROK_AUTHTOKEN={SECRET}" in seen
     assert "HF_TOKEN" not in seen
-    assert 'web_addr: "false"' in (tmp_path / "gate" / "ngrok.yml").read_text("utf-8")
+    assert "web_addr: false\n" in (tmp_path / "gate" / "ngrok.yml").read_text("utf-8")
 
 
 async def test_a_wrong_token_fails_over_at_once_and_is_never_told(tmp_path: Path, gate: Gate):
