@@ -65,10 +65,7 @@ def compose(
     `PINOCTL_TOKEN=... docker compose -f FILE up` starts it; the pages ask for the token.
     """
     from orchestrator.commands.apps import usable_app  # noqa: PLC0415  # `--help` does without
-    from orchestrator.deploy.compose import (
-        folders,
-        to_yaml,
-    )
+    from orchestrator.deploy.compose import folders, to_yaml  # noqa: PLC0415
     from orchestrator.deploy.compose import project as make_project  # noqa: PLC0415
     from orchestrator.deploy.schema import check  # noqa: PLC0415
     from orchestrator.places.container import names  # noqa: PLC0415

@@ -31,9 +31,9 @@ class Spec:
 
     @property
     def digest(self) -> str:
-        """Return what a change of the container's making is recognised by: all but labels and pinoctl's version.
+        """Return what a change of the container's making is recognised by: all but labels, pinoctl's version and ports.
 
-        A new pinoctl's code is no reason to take down what runs.
+        Neither a new pinoctl's code nor another port is a reason to take down what runs.
         """
         host = self.body.get("HostConfig", {})
         mounts = [
@@ -42,7 +42,7 @@ class Spec:
             for each in host.get("Mounts", ())
         ]
         counted = {key: value for key, value in self.body.items() if key != "Labels"}
-        counted["HostConfig"] = {**host, "Mounts": mounts}
+        counted["HostConfig"] = {**host, "Mounts": mounts, "PortBindings": sorted(host.get("PortBindings", ()))}
         return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -121,11 +121,14 @@ def run_spec(
     settings: Settings,
     devices: Sequence[Mapping[str, Any]],
     code_volume: str | None = None,
+    ports: Sequence[int] = (),
 ) -> Spec:
     """Describe the container that an app runs in: no privileges, ports on 127.0.0.1 only, limits, rotated logs.
 
-    `code_volume` is given in volume mode, where the image is the base image and holds no code.
+    `code_volume` is given in volume mode, where the image is the base image and holds no code. `ports` are those of
+    this machine that lead to RESERVED, in order; without them Docker chooses anew at every start.
     """
+    published = dict(zip(RESERVED, map(str, ports), strict=False))
     memory = settings.memory or 0
     return Spec(
         name,
@@ -147,7 +150,9 @@ def run_spec(
                     *[parse_mount(mount) for mount in settings.mounts],
                 ],
                 "Tmpfs": {f"{home_in(settings)}/run": "mode=0700,uid=1000,gid=1000"},
-                "PortBindings": {f"{port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}] for port in RESERVED},
+                "PortBindings": {
+                    f"{port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": published.get(port, "")}] for port in RESERVED
+                },
                 "DeviceRequests": [dict(device) for device in devices],
                 "RestartPolicy": {"Name": "unless-stopped", "MaximumRetryCount": 0},
                 "CapDrop": ["ALL"],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.client import AgentGoneError, Client
 from orchestrator.places.container import code, names
-from orchestrator.places.container.docker import Docker, DockerError, told
+from orchestrator.places.container.docker import Docker, DockerError, RefusedError, told
 from orchestrator.places.container.streams import ExecStream
 from orchestrator.state.locks import LockedError, app_lock
 
@@ -28,6 +28,7 @@ TALK: Final = (
 STOP_SECONDS: Final = 30
 READER_SECONDS: Final = 900  # nobody reads a log for that long
 HELPER_SECONDS: Final = 86400  # nor works in a home, of which only this is known, for that long
+TAKEN: Final = ("port is already allocated", "address already in use")
 SILENT_SECONDS: Final = 60  # what has not answered since then does not start any more
 
 
@@ -56,10 +57,19 @@ def create(docker: Docker, spec: Spec) -> str:
     return str(made["Id"])
 
 
+class PortTakenError(DockerError):
+    """Report that a port which a container was made with has been taken by somebody else."""
+
+
 def start(docker: Docker, container: str) -> None:
-    """Start a container; nothing happens to one that runs."""
-    with told("the container cannot be started"):
-        docker.api.start(container)
+    """Start a container; nothing happens to one that runs. Raises DockerError, PortTakenError."""
+    try:
+        with told("the container cannot be started"):
+            docker.api.start(container)
+    except RefusedError as error:
+        if any(sign in str(error) for sign in TAKEN):
+            raise PortTakenError(str(error), hint="`pinoctl up` gives the app another one") from error
+        raise
 
 
 def unpause(docker: Docker, container: str) -> None:
@@ -182,8 +192,9 @@ def trouble(there: Mapping[str, Any], *, silent: bool = False, now: datetime | N
     began = datetime.strptime(f"{str(state.get('StartedAt'))[:19]}+0000", "%Y-%m-%dT%H:%M:%S%z")
     age = ((now or datetime.now(timezone.utc)) - began).total_seconds()
     if state.get("Restarting") or (silent and restarts and age < SILENT_SECONDS):
-        why = "ran out of memory" if state.get("OOMKilled") else f"ended with status {state.get('ExitCode')}"
-        return f"its container {why}, {max(restarts, 1)} times so far, and is started again and again"
+        status = state.get("ExitCode")  # 0 while the daemon starts it anew
+        why = "out of memory" if state.get("OOMKilled") else f"with status {status}" if status else ""
+        return f"its container ends again and again, restarted {restarts} times so far{why and f', {why}'}"
     return "its agent does not answer" if silent and age > SILENT_SECONDS else None
 
 

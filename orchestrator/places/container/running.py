@@ -8,21 +8,22 @@ left.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.engine.errors import PinoctlError
-from orchestrator.places.container import code, gpus, images, names, own
+from orchestrator.places.container import code, gpus, images, names, own, ports
 from orchestrator.places.container.containers import Spec, run_spec
 from orchestrator.places.container.docker import Docker, DockerError, told
-from orchestrator.places.container.living import create, find, remove, start, stop, unpause
+from orchestrator.places.container.living import PortTakenError, create, find, remove, start, stop, unpause
 from orchestrator.places.container.settings import VOLUME, Settings
 
 if TYPE_CHECKING:
     from orchestrator.engine.home import Home
 
 Say = Callable[[str], None]
+MOST_TAKEN: Final = 20  # ports that are tried in vain; what takes more is no coincidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,10 @@ def fits(there: Mapping[str, Any], spec: Spec) -> bool:
     """Tell whether a container is as it would be made now; one that runs may have the code of an earlier pinoctl."""
     if (there["Config"]["Labels"] or {}).get(names.CONFIG) != spec.digest:
         return False
+    if there["State"]["Running"]:
+        return True
     before = next((each["Source"] for each in there["HostConfig"]["Mounts"] if each["Target"] == code.PLACE), None)
-    return bool(there["State"]["Running"]) or before == spec.code_volume
+    return before == spec.code_volume and ports.fixed(there) in {(), ports.fixed(spec.body)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,8 @@ class Running:
     def _named(self, what: str) -> str:
         return names.container(self.home, self.app, what)
 
-    def spec(self, image: str, *, name: str | None = None) -> Spec:
-        """Return how the app's container is made from an image."""
+    def spec(self, image: str, *, name: str | None = None, avoid: Collection[int] = ()) -> Spec:
+        """Return how the app's container is made from an image, without the ports to `avoid`."""
         warning = gpus.unused(self.settings.gpus, self.docker.info, card=self.card)
         if warning:
             self.say(f"warning: {warning}")
@@ -75,6 +78,13 @@ class Running:
             settings=self.settings,
             devices=gpus.requests(self.settings.gpus, self.docker.info, card=self.card),
             code_volume=code.volume(self.docker, image) if self.settings.mode == VOLUME else None,
+            ports=ports.chosen(
+                names.home_key(self.home),
+                self.app,
+                before=find(self.docker, self.name) or find(self.docker, self._named("old")),
+                avoid=avoid,
+                free=ports.is_free,
+            ),
         )
 
     def settle(self) -> dict[str, Any] | None:
@@ -93,7 +103,19 @@ class Running:
 
     def ensure(self, image: str) -> Ensured:
         """Have the app's container run from an image; what cannot be had leaves the app as it was."""
-        spec = self.spec(image)
+        taken: tuple[int, ...] = ()
+        while True:
+            spec = self.spec(image, avoid=taken)
+            try:
+                return self._ensure(spec)
+            except PortTakenError:
+                ours = ports.fixed(spec.body)
+                if not ours or len(taken) >= MOST_TAKEN:
+                    raise
+                self.say(f"another program has the port of `{self.app}`; it gets another one")
+                taken += ours
+
+    def _ensure(self, spec: Spec) -> Ensured:
         there = self.settle()
         if there is None or not fits(there, spec):
             with self.replacing(spec, there) as following:
