@@ -17,7 +17,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--disable-extensions", "--mute-audio",
-    "--ignore-certificate-errors", "--remote-debugging-port=0", "about:blank",
+    "--ignore-certificate-errors", "--test-third-party-cookie-phaseout", "--site-per-process", "--remote-debugging-port=0", "about:blank",
 )  # fmt: skip
 PATIENCE = 30.0
 
@@ -152,6 +152,17 @@ class Page:
     def shows(self, text, seconds=PATIENCE):
         """Wait until the page has this text in it."""
         self.until(f"document.body && document.body.innerText.includes({json.dumps(text)})", seconds)
+
+    def frame(self):
+        """Return the page in this page's frame, one of another site, which has a process of its own."""
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            for each in self.browser.call("Target.getTargets")["targetInfos"]:
+                if each["type"] == "iframe" and each.get("parentId", self.target) == self.target:
+                    there = self.browser.call("Target.attachToTarget", targetId=each["targetId"], flatten=True)
+                    return Page(self.browser, there["sessionId"], each["targetId"])
+            time.sleep(0.05)
+        raise AssertionError(f"there is no frame of another site at {self.url}")
 
     def click(self, selector):
         """Click on something that leads to another page, and wait for that."""

@@ -11,7 +11,7 @@ import pytest
 
 from tests.expose.e2e.browser import CHROMIUM, Browser
 from tests.expose.e2e.lab import Lab
-from tests.expose.tunnels.lab import SSHD
+from tests.expose.tunnels.lab import SSHD, free_port
 
 
 def pytest_collection_modifyitems(items):
@@ -22,7 +22,9 @@ def pytest_collection_modifyitems(items):
         if Path(__file__).parent in item.path.parents:
             if "profile" in item.fixturenames and CHROMIUM is None:
                 item.add_marker(pytest.mark.skip(reason="needs Chromium"))
-            if "lab" in item.fixturenames and (SSHD is None or shutil.which("ssh-agent") is None or os.getuid()):
+            if {"lab", "narrow"} & set(item.fixturenames) and (
+                SSHD is None or shutil.which("ssh-agent") is None or os.getuid()
+            ):
                 item.add_marker(pytest.mark.skip(reason="needs OpenSSH's server, and root to run it"))
 
 
@@ -41,6 +43,16 @@ def lab(home_of_all):
     yield home_of_all
     for app in set(home_of_all.home.glob("api/*")) - before:
         home_of_all("rm", app.name, "--yes")
+
+
+@pytest.fixture(scope="session")
+def narrow(tmp_path_factory):
+    """Return a lab on a machine where one port leads outside, which all apps share."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    made = Lab(tmp_path_factory.mktemp("narrow"), PINOCTL_PUBLIC_URL=url, PINOCTL_GATE_PORT=str(port))
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -40,9 +40,9 @@ def start_script(name, page):
 class Lab(Program):
     """The program in one home, in front of an SSH server that forwards; `key` is in an agent of its own."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, **env):
         super().__init__(folder / "home")
-        self.folder = folder
+        self.folder, self.env = folder, env
         self.remote = free_port()
         ssh = folder / "ssh"
         ssh.mkdir()
@@ -59,7 +59,8 @@ class Lab(Program):
 
     def environment(self, **more):
         """Return the environment of a call: a machine of the user's own, whatever this one is."""
-        return super().environment(PINOCTL_PLATFORM="local", SSH_AUTH_SOCK=str(self.folder / "ssh" / "agent"), **more)
+        agent = str(self.folder / "ssh" / "agent")
+        return super().environment(**{"PINOCTL_PLATFORM": "local", "SSH_AUTH_SOCK": agent, **self.env, **more})
 
     # -- the ways out
 
@@ -186,7 +187,7 @@ _OPENER = urllib.request.build_opener(_Stay, urllib.request.ProxyHandler({}))
 
 def fetch(url, method="GET", body=None, *, timeout=20, **headers):
     """Ask for something as a program does: no cookies, no redirects followed."""
-    request = urllib.request.Request(url, body, {"Accept": "*/*", **headers}, method=method)  # noqa: S310  # our own URL
+    request = urllib.request.Request(url, body, {"Accept": "*/*", **headers}, method=method)  # our own URL
     try:
         with _OPENER.open(request, timeout=timeout) as answer:
             return Answer(answer.status, answer.headers, answer.read())

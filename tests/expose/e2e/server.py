@@ -66,7 +66,7 @@ async def cookie(request):
 
 
 async def act(_request):
-    Path("acted").write_text("yes", "utf-8")
+    Path("acted").touch()  # noqa: ASYNC240  # it takes no time
     return web.Response(text="treasure: done")
 
 
@@ -75,7 +75,7 @@ async def anything(request):
 
 
 def main():
-    while Path("hold").exists():  # noqa: ASYNC110  # nothing else happens here
+    while Path("hold").exists():  # nothing else happens here
         time.sleep(0.05)
     if Path("die").exists():
         print("the model file is corrupt", flush=True)
