@@ -27,10 +27,10 @@ def container(*, restarts: int = 0, age: float = 300, **state: Any) -> dict[str,
         (container(), "None", "does not answer"),
         (container(age=5), "None", "None"),  # only starting
         (container(restarts=3), "None", "does not answer"),
-        (container(restarts=2, age=1), "None", "ended with status 1, 2 times"),
+        (container(restarts=2, age=1), "None", "restarted 2 times so far, with status 1"),
         (container(Paused=True), "paused", "paused"),
-        (container(Restarting=True, restarts=4), "ended with status 1, 4 times", "4 times"),
-        (container(Restarting=True, restarts=4, OOMKilled=True), "ran out of memory, 4 times", "4 times"),
+        (container(Restarting=True, restarts=4), "restarted 4 times so far, with status 1", "4 times"),
+        (container(Restarting=True, restarts=4, OOMKilled=True), "4 times so far, out of memory", "4 times"),
     ],
 )
 def test_why_an_agent_cannot_answer(there: dict[str, Any], unasked: str, asked_in_vain: str) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.places.container import names
+from orchestrator.places.container import code, files, names
+from orchestrator.places.container.docker import Docker
+from orchestrator.places.container.endpoint import look_round
 from orchestrator.state.locks import app_lock
 from tests.containers.lab import Lab, answers, eventually, held, ran, script
 
@@ -180,6 +182,22 @@ class TestLookingIn:
         assert "paused" in found["reason"]
         app.up()
         assert app.ps()["state"] == "ready"
+
+    def test_one_that_ends_again_and_again_is_told_of(self, lab: Lab) -> None:
+        lab.write()
+        lab.up()
+        lab.container().stop(timeout=10)
+        program = f"{code.PLACE}/orchestrator/agent/container.py"
+        broken = b"import sys\nsys.exit('error: it is broken')\n"
+        files.write(Docker(lab.docker, look_round({})), lab.name, program, broken, below=code.PLACE)
+        lab.container().start()
+        found = eventually(lambda: (now := lab.ps())["phase"] == "failed" and now)
+        assert "ends again and again" in found["reason"]
+        done = lab.run("up", lab.app)
+        assert done.status == 1
+        assert "it is broken" in done.said
+        assert lab.run("down", lab.app).status == 0
+        assert not state(lab)["Running"]
 
 
 class TestVariables:
