@@ -72,6 +72,7 @@ MAY_START_PROCESSES = {
     "orchestrator/launcher/git.py",  # git
     "orchestrator/lock/checkouts.py",  # git, for what a work tree is at
     "orchestrator/notebook/program.py",  # the command line, from a notebook's cell
+    "orchestrator/agent/scrub.py",  # itself as root, in a container
     "orchestrator/places/container/launcher.py",  # git, for the files of a launcher
     "orchestrator/torch/probe.py",  # an environment's Python, to ask its torch
 }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestrator.engine.errors import BadInputError
 from orchestrator.lock import pinning
 from orchestrator.places.container import base_image, code, launcher
+from orchestrator.places.container.finish import NO_SUDO, SUDOERS
 from orchestrator.places.container.reading import read_launcher
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def dockerfile_text(base: str, app: str, *, start: str, steps: int) -> str:
         "COPY --chown=1000:1000 answers.json /pinokio/installed/answers.json\n"
         "ADD --chown=1000:1000 launcher.tar /pinokio/api/\n"
         "\n# Each RUN goes on where the one before stopped.\n" + "\n".join(runs) + "\n"
+        "\n# Only what installs an app may become root.\n"
+        f"USER root\nRUN echo '{NO_SUDO.strip()}' > {SUDOERS}\nUSER pinokio\n"
     )
 
 

@@ -126,13 +126,15 @@ def test_several_servers_of_an_app_are_reached(lab):
 
 
 def test_an_update_is_made_beside_and_taken_back(lab):
-    lab.write(update=script(["echo new > version.txt", "echo program > both.txt"]))
+    as_root = "sudo -n touch /root/x && echo root >> version.txt"
+    lab.write(update=script(["echo new > version.txt", as_root, "echo program > both.txt"]))
     lab.up()
     lab.inside("echo mine > made.txt; echo mine > both.txt")
     before = lab.docker.images.get(names.current(lab.home, lab.app)).id
     done = lab.run("update", lab.app)
     assert done.status == 0, done.said
-    assert lab.inside("cat version.txt made.txt both.txt both.txt.new").split() == ["new", "mine", "mine", "program"]
+    files = "version.txt made.txt both.txt both.txt.new"
+    assert lab.inside(f"cat {files}").split() == ["new", "root", "mine", "mine", "program"]
     assert lab.docker.images.get(names.previous(lab.home, lab.app)).id == before
     back = lab.run("rollback", lab.app)
     assert back.status == 0, back.said
@@ -233,6 +235,41 @@ def test_volume_mode_needs_no_image(lab):
     lab.container().remove()
     lab.up()
     assert lab.ran == ["one", "two", "three"]
+
+
+def test_in_volume_mode_an_app_is_started_anew_from_what_was_installed_anew(lab):
+    lab.write()
+    lab.up("--volume-mode")
+    lab.container().exec_run(["sh", "-c", f"echo mine > /data/api/{lab.app}/mine.txt"])
+    before = lab.container().attrs["State"]["StartedAt"]
+    lab.write([ran("four")])
+    lab.up("--fresh")
+    assert lab.ran == ["one", "two", "three", "four"]
+    assert lab.container().attrs["State"]["StartedAt"] != before
+    refused = lab.run(*lab.up_words("--image-mode"))
+    assert refused.status == 1
+    assert f"would be left behind: `/data/api/{lab.app}`" in refused.said
+    lab.check_ready(lab.up())
+
+
+def test_in_volume_mode_an_app_is_installed_again_where_the_volume_is_gone(lab):
+    lab.write()
+    lab.up("--volume-mode")
+    lab.container().remove(force=True)
+    lab.docker.volumes.get(names.volume(lab.home)).remove()
+    lab.up()
+    assert lab.ran == ["one", "two", "three"] * 2
+
+
+def test_what_was_made_in_an_app_is_not_left_behind_in_its_image(lab):
+    lab.write()
+    lab.up()
+    lab.inside("echo mine > made.txt")
+    refused = lab.run(*lab.up_words("--volume-mode"))
+    assert refused.status == 1
+    assert f"would be left behind: `/pinokio/api/{lab.app}/made.txt`" in refused.said
+    lab.up()
+    assert lab.inside("cat made.txt") == "mine\n"
 
 
 def test_removing_an_app_leaves_nothing_of_it(lab):

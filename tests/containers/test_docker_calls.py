@@ -251,6 +251,9 @@ class TestImages:
         assert wanted.items() <= found.labels.items()
         inside = files.read(box.docker, box.make(image=made, what="-2"), f"{code.PLACE}/orchestrator/agent/inside.py")
         assert inside == dict(code.files())["orchestrator/agent/inside.py"]
+        assert b"NOPASSWD" not in (
+            files.read(box.docker, box.make(image=made, what="-3"), finish.SUDOERS) or b"NOPASSWD"
+        )
         left = box.docker.api.containers(all=True, filters={"ancestor": installed, "label": f"{names.KIND}=helper"})
         assert left == []
 

@@ -9,7 +9,18 @@ import tarfile
 
 import pytest
 
-from orchestrator.places.container.launcher import about_itself, digest, digests, files_of, pack, packed
+from orchestrator.places.container.launcher import (
+    LARGE,
+    LauncherFile,
+    Sums,
+    about_itself,
+    digest,
+    digests,
+    files_of,
+    left_out,
+    pack,
+    packed,
+)
 
 GIT = {
     **{f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
@@ -128,6 +139,37 @@ class TestWithGit:
         git(out, "add", ".")
 
 
+class TestUsedBefore:
+    @pytest.fixture
+    def used(self, repository):
+        """Make what a launcher's folder holds that was installed and used on the host."""
+        put(repository, venv__pyvenv_cfg="", venv__lib__x_py="", mine_js="", _env="TOKEN=x")
+        put(repository, _env_local="TOKEN=x", _env_example="TOKEN=", web__page_html="", settings_json="TOKEN=x")
+        (repository / "web" / "node_modules").mkdir()
+        (repository / "web" / "node_modules" / "y.js").write_text("")
+        return repository
+
+    def test_what_was_installed_or_is_secret_stays_here(self, used):
+        added = {".env.example", "mine.js", "settings.json", "web/page.html"}
+        assert set(names(used)) == {".gitignore", "README.md", "install.js", "start.js", "sub/a.txt", *added}
+        assert left_out(used) == [".env", ".env.local", "venv/", "web/node_modules/"]
+
+    def test_of_a_clone_of_ours_only_what_is_tracked_goes_along(self, used):
+        put(used, start_js="changed")
+        found = files_of(used, tracked_only=True)
+        assert [file.path for file in found] == [".gitignore", "README.md", "install.js", "start.js", "sub/a.txt"]
+        assert {"settings.json", "venv/"} <= set(left_out(used, tracked_only=True))
+
+    def test_what_is_tracked_goes_along_whatever_it_is(self, used):
+        git(used, "add", "-f", ".env", "venv")
+        assert {".env", "venv/lib/x.py"} <= set(names(used))
+
+    def test_without_git_it_stays_here_as_well(self, folder):
+        put(folder, venv__pyvenv_cfg="", venv__lib__x_py="", _env="TOKEN=x")
+        assert not {".env", "venv/lib/x.py", "venv/"} & set(names(folder))
+        assert left_out(folder) == [".env", "venv/"]
+
+
 class TestArchive:
     def test_everything_is_the_containers_users(self, folder):
         (folder / "run.sh").write_text("#!/bin/sh")
@@ -171,6 +213,26 @@ class TestHashes:
         os.utime(folder / "start.js", (0, 0))
         moved = folder.rename(tmp_path / "elsewhere")
         assert (digest(files_of(moved)), digests(files_of(moved))) == before
+
+    def test_a_large_file_is_read_once(self, folder, tmp_path, monkeypatch):
+        read = []
+        content = LauncherFile.content
+        monkeypatch.setattr(LauncherFile, "content", lambda file: read.append(file.path) or content(file))
+        with (folder / "model.bin").open("wb") as file:
+            file.truncate(LARGE + 1)
+
+        def look():
+            read.clear()
+            return digest(files_of(folder), sums=Sums(tmp_path / "kept" / "sums.json")), "model.bin" in read
+
+        first, second = look(), look()
+        assert (first[1], second[1]) == (True, False)
+        assert first[0] == second[0] == digest(files_of(folder))
+        with (folder / "model.bin").open("r+b") as file:
+            file.write(b"x")
+        assert look() == (digest(files_of(folder)), True)
+        (tmp_path / "kept" / "sums.json").write_text("[]")
+        assert look()[1]
 
     def test_some_may_be_left_out(self, folder):
         before = digest(files_of(folder), without={"start.js"})

@@ -28,7 +28,7 @@ from orchestrator.places.container.living import (
     stop,
     wait,
 )
-from orchestrator.places.container.reading import Reading, read_launcher
+from orchestrator.places.container.reading import Reading, read_launcher, sums_of
 from orchestrator.places.container.settings import VOLUME
 from orchestrator.places.container.settings import write as write_settings
 
@@ -41,6 +41,7 @@ Say = Callable[[str], None]
 Listen = Callable[[Message], None]
 Ask = Callable[[Mapping[str, Any]], "Mapping[str, Any] | None"]
 MOST_ROUNDS: Final = 1000  # containers that one build may take
+SHOWN: Final = 3
 PINS: Final = "/opt/pinoctl/pins"
 TEXTS: Final = "pinoctl.texts"  # of a build container: the hashes of its launcher's steps
 
@@ -130,6 +131,10 @@ class Build:
         reading = self._reading = read_launcher(self.home, self.app, self.profile)
         if reading.plan.problem:
             raise PinoctlError(f"`{self.app}` cannot be built: {reading.plan.problem}", hint=reading.plan.hint)
+        if reading.left_out:
+            shown = ", ".join(f"`{each}`" for each in reading.left_out[:SHOWN])
+            more = f" and {len(reading.left_out) - SHOWN} more" if len(reading.left_out) > SHOWN else ""
+            self._say(f"left out of the image, being installed, secret or not the launcher's: {shown}{more}")
         self._forget({question.key for question in reading.plan.questions if question.secret})
         base = base_image.choose(
             self.profile,
@@ -249,7 +254,7 @@ class Build:
 
     def _changed(self, container: str) -> list[launcher.LauncherFile] | None:
         """Return the launcher's files that are new to a container, None when there are none."""
-        now = launcher.digests(self._reading.files)
+        now = launcher.digests(self._reading.files, sums=sums_of(self.home))
         known = files.read_json(self.docker, container, f"{self._kept}/launcher.json")
         before = known if isinstance(known, dict) else {}
         changed = [file for file in self._reading.files if before.get(file.path) != now[file.path]]
@@ -260,7 +265,7 @@ class Build:
         changed = self._changed(container)
         if changed is None:
             return
-        now = launcher.digests(self._reading.files)
+        now = launcher.digests(self._reading.files, sums=sums_of(self.home))
         folder = self.home.app(self.app)
         with launcher.packed(folder, changed, f"api/{self.app}") as archive, told("the launcher cannot be copied"):
             self.docker.api.put_archive(container, self._inner, archive)
@@ -285,6 +290,7 @@ class Build:
                     client.follow(self._offset, live=False)
                 result = client.install(
                     listen=self._heard,
+                    fresh=wish.fresh and self.settings.mode == VOLUME,  # an image's container has nothing behind it
                     checkpoints=True,
                     trusted=True,
                     keep=wish.keep_failed,

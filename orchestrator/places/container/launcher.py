@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -12,14 +13,19 @@ import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
+from orchestrator.agent.files import read_json, write_json
 from orchestrator.launcher.git import git_environment, in_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 USER: Final = 1000
+PIECE: Final = 1 << 20
+LARGE: Final = 4 << 20  # bytes of a file that is not read again for every command
+SECRET_NAMES: Final = frozenset({".env", ".netrc"})
+HARMLESS: Final = (".example", ".sample", ".template", ".dist")  # what shows how a file of secrets is to be filled in
 NOT_PACKED: Final = frozenset({"ENVIRONMENT", "__pycache__", ".DS_Store"})  # the first holds the user's own values
 INSTALLED: Final = ("pyvenv.cfg", "conda-meta")  # a folder with one of these was made by an installation
 ABOUT: Final = frozenset({".md", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".ico", ".mp4", ".webm"})
@@ -40,19 +46,69 @@ class LauncherFile:
     mode: int
     link: str | None = None
 
-    def content(self) -> bytes:
-        """Return what the file holds; of a link, where it leads."""
-        return self.link.encode() if self.link is not None else self.source.read_bytes()
+    def content(self) -> Iterator[bytes]:
+        """Yield what the file holds, in pieces; of a link, where it leads."""
+        if self.link is not None:
+            yield self.link.encode("utf-8", "surrogateescape")
+            return
+        with self.source.open("rb") as file:
+            while piece := file.read(PIECE):
+                yield piece
 
 
-def files_of(folder: Path) -> list[LauncherFile]:
+def files_of(folder: Path, *, tracked_only: bool = False) -> list[LauncherFile]:
     """Return the files of a launcher, sorted, git's own left out.
 
-    Where the folder is in a repository, those that git tracks or would track; else everything but what an installation
-    made there.
+    Where the folder is in a repository, those that git tracks, and unless `tracked_only` those that it would track;
+    else everything. What an installation made and files like `.env` count only where git tracks them.
     """
     root = folder.resolve()
-    paths = sorted(_tracked(root, "") or _walk(root, ""))
+    return _described(root, _chosen(root, tracked_only=tracked_only)[0])
+
+
+def left_out(folder: Path, *, tracked_only: bool = False) -> list[str]:
+    """Return what lies in a launcher's folder and is none of its files, but for what git ignores; folders end in `/`.
+
+    Of a folder that is left out altogether only its name is there.
+    """
+    return sorted(_chosen(folder.resolve(), tracked_only=tracked_only)[1])
+
+
+def _chosen(root: Path, *, tracked_only: bool) -> tuple[list[str], set[str]]:
+    """Return the paths of a launcher's files, and what was left out."""
+    tracked = _listed(root, "", "--cached")
+    others = _listed(root, "", "--others", "--exclude-standard") if tracked else []
+    if not tracked:
+        others = _listed(root, "", "--others", "--exclude-standard") or list(_walk(root, ""))
+    taken, left = [], set()
+    installed: dict[str, bool] = {}
+    for path in others:
+        made = None
+        for each in (path[: at + 1] for at, letter in enumerate(path) if letter == "/"):
+            if each not in installed:
+                installed[each] = _installed(root / each)
+            if installed[each]:
+                made = each
+                break
+        if made is not None:
+            left.add(made)
+        elif (tracked and tracked_only) or _secret(path):
+            left.add(path)
+        else:
+            taken.append(path)
+    return sorted({*tracked, *taken}), left
+
+
+def _secret(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return name in SECRET_NAMES or (name.startswith(".env.") and not name.endswith(HARMLESS))
+
+
+def _installed(folder: Path) -> bool:
+    return folder.name == "node_modules" or any((folder / name).exists() for name in INSTALLED)
+
+
+def _described(root: Path, paths: list[str]) -> list[LauncherFile]:
     found = []
     for path in paths:
         if NOT_PACKED.intersection(path.split("/")):
@@ -69,9 +125,9 @@ def files_of(folder: Path) -> list[LauncherFile]:
     return found
 
 
-def _tracked(root: Path, below: str) -> list[str]:
-    """List what git tracks or would track in a repository and its submodules."""
-    command = in_folder(root / below, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+def _listed(root: Path, below: str, *which: str) -> list[str]:
+    """List files of a repository and its submodules: what git tracks, or what it would track."""
+    command = in_folder(root / below, "ls-files", "-z", *which)
     try:
         done = subprocess.run(command, capture_output=True, env=git_environment(os.environ), timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -80,7 +136,7 @@ def _tracked(root: Path, below: str) -> list[str]:
     for name in (below + os.fsdecode(name) for name in done.stdout.split(b"\0") if name):
         note = root / name / ".git"  # git lists a submodule as one entry, which is a folder here
         if not name.endswith("/") and note.is_file():
-            found += [f"{name}/.git", *_tracked(root, f"{name}/")]
+            found += [f"{name}/.git", *_listed(root, f"{name}/", "--cached")]
         else:
             found.append(name)
     return found
@@ -89,6 +145,7 @@ def _tracked(root: Path, below: str) -> list[str]:
 def _walk(folder: Path, below: str) -> Iterator[str]:
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     if below and any(entry.name in INSTALLED for entry in entries):
+        yield below  # for those who tell what was left out
         return
     for entry in entries:
         if entry.name in {".git", "node_modules"}:
@@ -99,19 +156,49 @@ def _walk(folder: Path, below: str) -> Iterator[str]:
             yield f"{below}{entry.name}"
 
 
-def digest(files: list[LauncherFile], *, without: frozenset[str] | set[str] = frozenset()) -> str:
+class Sums:
+    """Know the hashes of large files that did not change since they were read; `path` is where that is kept."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        known = read_json(path) if path is not None else None
+        self._known: dict[str, Any] = known if isinstance(known, dict) else {}
+        self._path = path
+
+    def of(self, file: LauncherFile) -> str:
+        """Return the hash of what a file holds."""
+        about = file.source.lstat()
+        now = [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino]
+        name = os.fsencode(file.source).hex()
+        known = self._known.get(name)
+        if isinstance(known, list) and known[1:] == now:
+            return str(known[0])
+        found = hashlib.sha256()
+        for piece in file.content():
+            found.update(piece)
+        if file.link is None and about.st_size > LARGE and self._path is not None:
+            self._known[name] = [found.hexdigest(), *now]
+            with contextlib.suppress(OSError):  # it is read again then
+                self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                write_json(self._path, self._known)
+        return found.hexdigest()
+
+
+def digest(
+    files: list[LauncherFile], *, without: frozenset[str] | set[str] = frozenset(), sums: Sums | None = None
+) -> str:
     """Return the hash of a launcher's files, but for those named; modes count, times do not."""
+    sums = sums or Sums()
     found = hashlib.sha256()
     for file in files:
         if file.path not in without:
-            content = file.content()
-            found.update(f"{file.path}\0{file.mode}\0{len(content)}\0".encode("utf-8", "surrogateescape") + content)
+            found.update(f"{file.path}\0{file.mode}\0{sums.of(file)}\0".encode("utf-8", "surrogateescape"))
     return found.hexdigest()
 
 
-def digests(files: list[LauncherFile]) -> dict[str, str]:
+def digests(files: list[LauncherFile], *, sums: Sums | None = None) -> dict[str, str]:
     """Return the hash of each file of a launcher."""
-    return {file.path: hashlib.sha256(f"{file.mode}\0".encode() + file.content()).hexdigest()[:16] for file in files}
+    sums = sums or Sums()
+    return {file.path: hashlib.sha256(f"{file.mode}\0{sums.of(file)}".encode()).hexdigest()[:16] for file in files}
 
 
 def about_itself(files: list[LauncherFile]) -> set[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.places.container import code, images, names, settings
 from orchestrator.places.container.build import Ask, Build, Built, Listen, Say, Wish
+from orchestrator.places.container.docker import RefusedError
 from orchestrator.places.container.finish import finish
 from orchestrator.places.container.living import find, remove, remove_helpers
 from orchestrator.places.container.reading import launcher_hash
@@ -44,11 +45,18 @@ class Making:
         """Return the image that the app runs from, made if it has to be; the caller holds the app's lock."""
         home, app, docker = self.place.home, self.app, self.place.docker
         remove_helpers(docker, home, app)
+        chosen = settings.read(home, app)
+        volume = chosen.mode == settings.VOLUME
+        self._refuse_other_mode(chosen)
         image = self.place.image(app)
+        if image is not None and volume and not self.place.on_volume(app):
+            self.say(f"the volume that `{app}` was installed on is gone or empty, so it is installed again")
+            image = None
         if image is not None and not (always or wish.fresh) and not self._launcher_changed():
             remove(docker, names.container(home, app, "build"))  # of an update that was killed
             return Made(self._with_our_code(image))
-        chosen = settings.read(home, app)
+        if volume and self.place.stop(app):
+            self.say(f"`{app}` is stopped while it is installed again: it runs from the folder that is installed into")
         build = Build(
             docker, home, app, settings=chosen, profile=self.profile, say=self.say, listen=self.listen, ask=self.ask
         )
@@ -57,15 +65,29 @@ class Making:
             return Made(None, built.result, built)
         self.accept(built)
         final = built.image
-        if chosen.mode != settings.VOLUME:
+        if not volume:
             final = finish(docker, built.image, names.current(home, app), built.labels)
         # only now: a command that was killed before would leave the old image for that of the changed launcher
         facts = {"mode": chosen.mode, "image": built.image, "launcher": built.reading.launcher_hash}
         settings.write(home, app, build.settings.changed(installed=facts))
-        if chosen.mode == settings.VOLUME:
+        if volume:
             return Made(final, built.result, built)
         images.clean(docker, home, app, _useful(docker, app, built) | {built.image})
         return Made(final, built.result, built)
+
+    def _refuse_other_mode(self, chosen: settings.Settings) -> None:
+        """Raise RefusedError where an app would be installed in another mode and what was made in it left behind."""
+        installed = chosen.installed.get("mode", chosen.mode)
+        lost = self.place.lost_with(self.app) if installed != chosen.mode else []
+        if lost:
+            container = names.container(self.place.home, self.app)
+            what = "on the volume" if installed == settings.VOLUME else "in its image"
+            more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+            raise RefusedError(
+                f"`{self.app}` is installed {what}, and what was made in it would be left behind: `{lost[0]}`{more}",
+                hint=f"copy it out with `docker cp {container}:{lost[0]} FOLDER`, forget the installation with"
+                f" `pinoctl reset {self.app}`, and install it anew; or leave the option out",
+            )
 
     def _launcher_changed(self) -> bool:
         before = settings.read(self.place.home, self.app).installed.get("launcher")

@@ -141,6 +141,14 @@ class ContainerPlace:
         found = images.current(self.docker, self.home, app)
         return found.id if found is not None else None
 
+    def on_volume(self, app: str) -> bool:
+        """Tell whether the shared volume has an installation of the app in volume mode."""
+        container = self.helper(app)
+        try:
+            return files.read(self.docker, container, f"/data/installed/{app}/launcher.json") is not None
+        finally:
+            self.drop(container)
+
     def find(self, app: str, *, timeout: float = 10.0) -> Client | None:
         """Connect to the app's agent, None when its container does not run."""
         for what in ("", "build"):

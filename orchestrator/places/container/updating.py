@@ -15,7 +15,7 @@ from orchestrator.places.container import code, files, gpus, images, names, own,
 from orchestrator.places.container.build import TEXTS
 from orchestrator.places.container.containers import build_spec, home_in
 from orchestrator.places.container.docker import DockerError
-from orchestrator.places.container.finish import finish
+from orchestrator.places.container.finish import finish, set_sudo
 from orchestrator.places.container.living import (
     agent_of,
     await_running,
@@ -162,6 +162,8 @@ class Updating:
             beside=runs(docker, names.container(self.place.home, self.app)),
         )
         container = create(docker, spec)
+        if chosen.mode != settings.VOLUME:
+            set_sudo(docker, container, allowed=True)
         start(docker, container)
         return container
 
