@@ -12,6 +12,8 @@ import pytest
 
 from orchestrator.agent.scrub import LARGEST, PIECE, Order, UnmovedError, main, mounted, scrub_as_root
 from orchestrator.agent.scrub import scrub as carry_out
+from orchestrator.places.container import names
+from tests.containers.lab import ran
 
 SECRET = "hf_abcdefgh"
 SHORT = "p455"
@@ -206,3 +208,20 @@ def test_so_is_one_that_fails(app, tmp_path):
 def test_without_sudo_it_is_done_all_the_same(app, private, sudo):
     file = put(app / "a")
     assert scrub_as_root(Order((str(app),), (SECRET,), str(private)), sudo=sudo) == [file]
+
+
+@pytest.mark.docker
+def test_what_scripts_write_as_root_is_kept_out_of_images_and_nobody_is_root_in_them(lab):
+    steps = [
+        ran("one", 'sudo -n sh -c "echo token=$HF_TOKEN > /etc/x.conf; chmod 600 /etc/x.conf"'),
+        ran("two", 'head -c 9000000 /dev/zero > large.db && echo "$HF_TOKEN" >> large.db'),
+    ]
+    lab.write(steps)
+    lab._environ["HF_TOKEN"] = SECRET
+    lab.up()
+    image = names.current(lab.home, lab.app)
+    own = f"/data/private/{lab.app}"
+    seen = f"readlink /etc/x.conf /pinokio/api/{lab.app}/large.db; sudo -n true && echo root; ls -A {own} || true"
+    said = lab.docker.containers.run(image, ["sh", "-c", seen], remove=True, stderr=False).decode().split()
+    assert said == [f"{own}/etc/x.conf", f"{own}/pinokio/api/{lab.app}/large.db"]
+    assert lab.inside("cat /etc/x.conf").strip() == f"token={SECRET}"
