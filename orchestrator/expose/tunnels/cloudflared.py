@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.expose.tunnels.provider import Here, Needs, Possible, Start, Told, environment
 
+SETTLE: Final = 3.0  # seconds until the name of a new quick tunnel is known everywhere
 _QUICK: Final = re.compile(r"\|\s+(https://(?!api\.)[-a-z0-9]+\.trycloudflare\.com)\s+\|")
 _CONFIG: Final = re.compile(r'Updated to new configuration config=("(?:[^"\\]|\\.)*")')
 _REFUSED: Final = (
@@ -90,7 +91,12 @@ class Quick:
 
     def command(self, port: int, here: Here, program: str) -> Start:
         """Build `cloudflared tunnel --url`."""
-        return Start(port=port, argv=(program, *_COMMON, "--url", f"http://127.0.0.1:{port}"), env=environment(here))
+        return Start(
+            port=port,
+            argv=(program, *_COMMON, "--url", f"http://127.0.0.1:{port}"),
+            env=environment(here),
+            settle=SETTLE,
+        )
 
     def read(self, line: str, stream: str, start: Start) -> Told | None:  # noqa: ARG002  # it all comes on stderr
         """Read the URL from the box that is drawn round it."""

@@ -103,7 +103,8 @@ class Start:
     """Say what to start so that a port of this machine gets a URL; no argv: nothing, `url` stands by itself.
 
     `env` is the whole environment. `files` (path, text) are written with mode 600 before, `once` are (path, argv): run
-    when the path is missing. `secrets` never appear in what is told. `url` is the one known beforehand, or "".
+    when the path is missing. `secrets` never appear in what is told. `url` is the one known beforehand, or "". `settle`
+    is how many seconds to leave a new URL alone: who looks a name up too early is told for long that there is none.
     """
 
     port: int
@@ -114,6 +115,7 @@ class Start:
     files: tuple[tuple[Path, str], ...] = ()
     once: tuple[tuple[Path, tuple[str, ...]], ...] = ()
     secrets: tuple[str, ...] = ()
+    settle: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 The rules. A provider is up when the gate answers with its nonce at the public URL, not when it prints one. A URL that
 answers is never left for a better provider: that would pull it away from under its users. When it breaks, the same
 provider is tried first, then the others from the best on; after a round in which all failed, the next one begins with
-the best, after a longer wait, for as long as the tunnel is wanted. Only problems that cannot pass (a wrong token) take
-a provider out for good. When the gate itself does not answer on this machine, nobody else is blamed for it.
+the best, after a wait that grows, for as long as the tunnel is wanted. Only problems that cannot pass (a wrong token)
+take a provider out for good. When the gate itself does not answer on this machine, nobody else is blamed for it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Timing:
 
     `url`: until a URL is printed; `reach`: until it answers, `own` the same for the platform's URL; `probe`: for one
     answer; `every`: between probes of what is up; `again`: after a probe that failed; `misses`: failed probes in a row
-    that mean it is down; `held`: how long it must be up to count as working; `round`: between rounds in which all fail.
+    that mean it is down; `held`: how long it must be up to count as working.
     """
 
     url: float = 45.0
@@ -66,7 +66,6 @@ class Timing:
     again: float = 3.0
     misses: int = 3
     held: float = 60.0
-    round: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +157,7 @@ class Tunnel:
         self._caveats = caveats or {}
         self._task: asyncio.Task[None] | None = None
         self._tries = 0
-        self._backoff = Backoff(effects.random)
+        self._rounds = Backoff(effects.random)
         self._out: dict[str, str] = {}  # providers that are out for good, and why
         self._was_up = False
         self._up_at: float | None = None
@@ -205,25 +204,26 @@ class Tunnel:
             self._tell("failed", reason=said, hint=hint, provider="")
             if not left:
                 return
-            await self._effects.sleep(self._timing.round * (0.5 + self._effects.random() / 2))
+            await self._effects.sleep(self._rounds.wait())
 
     async def _tries_of(self, provider: Provider) -> tuple[_Down, bool]:
         """Try a provider until it failed often enough in a row; returns why it did, and whether it held in between."""
-        in_a_row, held = 0, False
+        in_a_row, held, backoff = 0, False, Backoff(self._effects.random)
         while True:
             self._tries += 1
             self._up_at = None
             down = await self._once(provider)
             if self._up_at is not None and self._effects.clock() - self._up_at >= self._timing.held:
                 in_a_row, held = 0, True
-                self._backoff.reset()
+                backoff.reset()
+                self._rounds.reset()
             in_a_row += 1
             if down.final:
                 self._out[provider.name] = down.reason
             if down.final or in_a_row >= provider.patience:
                 return down, held
             self._tell(self._trying(), provider=provider.name, reason=down.reason, hint=down.hint)
-            await self._effects.sleep(self._backoff.wait())
+            await self._effects.sleep(backoff.wait())
 
     async def _once(self, provider: Provider) -> _Down:
         """Start a provider, keep it up as long as it goes, and end it; returns why it is down."""
@@ -248,6 +248,8 @@ class Tunnel:
             return down
         except PinoctlError as error:
             return _Down(str(error), hint=error.hint or "")
+        except OSError as error:  # a full disk, say, when its files are written
+            return _Down(f"cannot start it: {error}")
         finally:
             for reader in readers:
                 reader.cancel()
@@ -263,6 +265,10 @@ class Tunnel:
             link.check()
             if (left := end - self._effects.clock()) <= 0:
                 raise link.down(f"no URL within {self._timing.url:g} s")
+            await self._pause(link, left)
+        end = self._effects.clock() + link.start.settle
+        while (left := end - self._effects.clock()) > 0:
+            link.check()
             await self._pause(link, left)
         await self._reach(link)
 

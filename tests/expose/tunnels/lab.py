@@ -25,7 +25,7 @@ from orchestrator.expose.tunnels.supervisor import Effects, State, Timing, Tunne
 
 NONCE = "nonce-of-the-lab"
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin")
-QUICKLY = Timing(url=15, reach=15, probe=3, every=0.3, again=0.1, round=0.2)
+QUICKLY = Timing(url=15, reach=15, probe=3, every=0.3, again=0.1)
 
 
 def free_port() -> int:

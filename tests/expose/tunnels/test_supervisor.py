@@ -28,12 +28,13 @@ class Fake:
     name: str
     needs: Needs = Needs(programs=("fake",))  # noqa: RUF009  # frozen
     patience: int = 3
+    settle: float = 0.0
 
     def possible(self, here: Here) -> Possible:
         return Possible(ok=True, why="always")
 
     def command(self, port: int, here: Here, program: str) -> Start:
-        return Start(port=port, argv=(program, self.name), secrets=("SECRET",))
+        return Start(port=port, argv=(program, self.name), secrets=("SECRET",), settle=self.settle)
 
     def read(self, line: str, stream: str, start: Start) -> Told | None:
         word, _, rest = line.partition(" ")
@@ -85,8 +86,11 @@ class World:
     started: list[tuple[float, str, Running]] = field(default_factory=list)
     asked: list[tuple[float, str, Mapping[str, str]]] = field(default_factory=list)
     missing: str = ""
+    broken: OSError | None = None
 
     async def provide(self, name: str, machine: Here) -> str:
+        if self.broken is not None:
+            raise self.broken
         if self.missing:
             raise PinoctlError(self.missing, hint="install it")
         return f"/bin/{name}"
@@ -109,7 +113,9 @@ class World:
         for url in urls:
             self.replies[url] = Reply(200, f"{NONCE}\n")
 
-    def tunnel(self, *providers: str, timing: Timing | None = None, machine: Here | None = None, **more) -> Tunnel:
+    def tunnel(
+        self, *providers: str | Fake, timing: Timing | None = None, machine: Here | None = None, **more
+    ) -> Tunnel:
         effects = Effects(
             provide=self.provide,
             spawn=self.spawn,
@@ -119,7 +125,9 @@ class World:
             now=self.time.clock,
             random=lambda: 0.5,
         )
-        known = [PlatformUrl() if name == "own" else Fake(name) for name in providers]
+        known = [
+            PlatformUrl() if each == "own" else Fake(each) if isinstance(each, str) else each for each in providers
+        ]
         return Tunnel(
             PORT,
             known,
@@ -382,6 +390,29 @@ async def test_a_program_that_cannot_be_had(world: World):
     await world.time.until(world.is_("failed"))
     assert "there is no `fake`" in tunnel.state.reason
     assert tunnel.state.hint == "install it"
+    await tunnel.close()
+
+
+async def test_a_full_disk_is_a_reason_and_not_the_end(world: World):
+    world.broken = OSError(28, "No space left on device")
+    world.scripts["a"] = [[(0, "url https://a")]]
+    world.up("https://a")
+    tunnel = world.tunnel("a")
+    tunnel.start()
+    await world.time.until(world.is_("failed"))
+    assert "No space left" in tunnel.state.reason
+    world.broken = None
+    await world.time.until(world.is_up("https://a"))
+    await tunnel.close()
+
+
+async def test_a_new_name_is_left_alone_at_first(world: World):
+    world.scripts["a"] = [[(1, "url https://a"), (0, "noise")]]
+    world.up("https://a")
+    tunnel = world.tunnel(Fake("a", settle=3.0))
+    tunnel.start()
+    await world.time.until(world.is_up("https://a"))
+    assert world.asked[0][0] == pytest.approx(1004)
     await tunnel.close()
 
 
