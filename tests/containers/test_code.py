@@ -6,10 +6,17 @@ import io
 import subprocess
 import sys
 import tarfile
+import time
+import uuid
+from datetime import datetime, timezone
+from types import SimpleNamespace
 
 import pytest
 
-from orchestrator.places.container import code
+from orchestrator.places.container import code, names
+from orchestrator.places.container.containers import Spec
+from orchestrator.places.container.docker import connect
+from orchestrator.places.container.living import create, remove
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +88,39 @@ def test_the_hash_is_the_contents():
     assert code.digest() == code.digest()
     assert len(code.digest()) == 64
     assert len(entries()) > len(code.files()) > 100
+
+
+def test_only_old_volumes_of_other_versions_are_removed():
+    now = time.time()
+
+    def volume(name, hours):
+        made = datetime.fromtimestamp(now - hours * 3600, timezone.utc)
+        return {"Name": name, "CreatedAt": made.isoformat()[:19] + "Z"}
+
+    ours, old, young = (f"pinoctl-code-{letter * 12}" for letter in "abc")
+    rows = [volume(ours, 99), volume(old, 99), volume(young, 20), volume("pinoctl-code-of-mine", 99)]
+    removed = []
+    api = SimpleNamespace(volumes=lambda filters: {"Volumes": rows if filters else []}, remove_volume=removed.append)
+    code._forget_older(SimpleNamespace(api=api), ours, now=now)
+    assert removed == [old]
+
+
+@pytest.mark.docker
+def test_a_container_has_the_code_though_its_volume_was_removed_before_it_was_made(base_image, monkeypatch):
+    docker = connect()
+    digest = uuid.uuid4().hex
+    monkeypatch.setattr(code, "digest", lambda: digest)
+    name = code.volume(docker, base_image)
+    try:
+        assert docker.api.inspect_volume(name)["Labels"] == {names.KIND: "code", names.CODE: code.digest()}
+        docker.api.remove_volume(name)
+        mount = {"Type": "volume", "Source": name, "Target": code.PLACE, "ReadOnly": True}
+        body = {"Image": base_image, "Cmd": ["true"], "HostConfig": {"Mounts": [mount]}}
+        container = create(docker, Spec(f"{name}-test", body))
+        try:
+            assert code.is_complete(docker, container)
+        finally:
+            remove(docker, container)
+    finally:
+        docker.api.remove_volume(name)
+        docker.close()

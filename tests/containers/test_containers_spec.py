@@ -80,7 +80,8 @@ class TestRunning:
     def test_it_mounts_the_volume_and_what_was_asked_for(self):
         found = targets(run(Settings(mounts=("/mnt/a:/a:ro", "set:/b"))))
         assert set(found) == {"/data", "/data/private", "/a", "/b"}
-        assert found["/data"] == {"Type": "volume", "Source": "shared", "Target": "/data"}
+        assert found["/data"]["Source"] == "shared"
+        assert found["/data"]["VolumeOptions"] == {"Labels": {names.KIND: "shared", names.HOME: "k"}}
         assert found["/data/private"]["Source"] == "own"  # no other app sees what is there
         labels = {names.KIND: "own", names.APP: "demo", names.HOME: "k"}
         assert found["/data/private"]["VolumeOptions"] == {"Labels": labels}

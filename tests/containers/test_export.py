@@ -287,7 +287,7 @@ def test_exported_apps_start_together_with_compose(
             await_page(url, token=TOKEN, holds=f"here is {name}")
             assert refused(url) == 401
         volumes = sorted(each.name for each in client.volumes.list(filters={"name": project}))
-        assert volumes == [*(f"{project}_own-{name}" for name in names_), f"{project}-shared"]
+        assert volumes == [f"{project}-shared", *(f"{project}_own-{name}" for name in names_)]
     finally:
         down = run("down", "--volumes", "--timeout", "2")
     assert down.returncode == 0, down.stderr

@@ -6,20 +6,25 @@ import contextlib
 import functools
 import hashlib
 import io
+import re
 import tarfile
+import time
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.places.container import names
 from orchestrator.places.container.docker import Docker, told
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 PLACE: Final = "/opt/pinoctl/code"
-LEFT_OUT: Final = frozenset({"__pycache__", "images", "commands", "templates"})
+LEFT_OUT: Final = frozenset({"__pycache__", "images", "commands", "notebook", "templates"})
 USER: Final = 1000
 COMPLETE: Final = ".complete"
+OLD: Final = 2 * 86400.0  # seconds
+NAMED: Final = re.compile(rf"{names.CODE_VOLUME}-[0-9a-f]{{12}}")
 
 
 @functools.cache
@@ -82,10 +87,9 @@ def volume(docker: Docker, image: str) -> str:
     Its name has the code's hash, and a mark written last says that it is complete. It is filled by way of a container
     that is never started.
     """
-    from docker.errors import NotFound  # noqa: PLC0415  # see docker.connect
-
     name = f"{names.CODE_VOLUME}-{digest()[:12]}"
     with told("the volume of pinoctl's code cannot be made"):
+        docker.api.create_volume(name, labels={names.KIND: "code", names.CODE: digest()})
         filler = docker.client.containers.create(
             image,
             entrypoint=["true"],
@@ -93,9 +97,7 @@ def volume(docker: Docker, image: str) -> str:
             volumes={name: {"bind": PLACE, "mode": "rw"}},
         )
         try:
-            try:
-                docker.api.get_archive(filler.id, f"{PLACE}/{COMPLETE}")
-            except NotFound:
+            if not is_complete(docker, str(filler.id)):
                 docker.api.put_archive(filler.id, PLACE, archive())
                 docker.api.put_archive(filler.id, PLACE, _mark())
         finally:
@@ -104,15 +106,36 @@ def volume(docker: Docker, image: str) -> str:
     return name
 
 
-def _forget_older(docker: Docker, name: str) -> None:
-    """Remove the volumes of other versions of the code that no container has."""
+def is_complete(docker: Docker, container: str) -> bool:
+    """Tell whether a container, running or not, has all of the code where it has its volume."""
+    from docker.errors import NotFound  # noqa: PLC0415  # see docker.connect
+
+    with told("pinoctl's code cannot be looked for"):
+        try:
+            docker.api.get_archive(container, f"{PLACE}/{COMPLETE}")
+        except NotFound:
+            return False
+    return True
+
+
+def _forget_older(docker: Docker, name: str, *, now: float | None = None) -> None:
+    """Remove the volumes of other versions of the code that no container has, whichever home they were made for.
+
+    Young ones stay, as another command may be about to make a container that has one.
+    """
     from docker.errors import APIError  # noqa: PLC0415  # see docker.connect
 
     unused = docker.api.volumes(filters={"name": f"{names.CODE_VOLUME}-", "dangling": "true"})["Volumes"] or []
     for each in unused:
-        if each["Name"] != name and each["Name"].startswith(f"{names.CODE_VOLUME}-"):
+        if each["Name"] != name and NAMED.fullmatch(each["Name"]) and _age(each, now) > OLD:
             with contextlib.suppress(APIError):  # a container has it by now
                 docker.api.remove_volume(each["Name"])
+
+
+def _age(volume: Mapping[str, Any], now: float | None) -> float:
+    """Return how many seconds ago a volume was made, give or take the daemon's time zone."""
+    made = datetime.fromisoformat(f"{str(volume['CreatedAt'])[:19]}+00:00")
+    return (time.time() if now is None else now) - made.timestamp()
 
 
 def _mark() -> bytes:

@@ -54,7 +54,10 @@ def create(docker: Docker, spec: Spec) -> str:
     """Create a container and return its id; raises DockerError, also where another has its name."""
     with told(f"the container `{spec.name}` cannot be made"):
         made = docker.api.create_container_from_config(spec.labelled(), name=spec.name)
-    return str(made["Id"])
+    container = str(made["Id"])
+    if spec.code_volume and not code.is_complete(docker, container):
+        code.volume(docker, str(spec.body["Image"]))  # another command removed it when no container had it yet
+    return container
 
 
 class PortTakenError(DockerError):

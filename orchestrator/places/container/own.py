@@ -47,10 +47,20 @@ def labels(home: str, app: str) -> dict[str, str]:
     return {names.KIND: "own", names.APP: app, names.HOME: home}
 
 
+def shared_labels(home: str) -> dict[str, str]:
+    """Return the labels of the volume that the apps of a home share; `home` is its key."""
+    return {names.KIND: "shared", names.HOME: home}
+
+
 def mounts(shared: str, own: str, home: str, app: str) -> list[dict[str, Any]]:
     """Return the mounts of /data as an app sees it: what apps share, and over a part of it what is its own."""
     return [
-        {"Type": "volume", "Source": shared, "Target": "/data"},
+        {
+            "Type": "volume",
+            "Source": shared,
+            "Target": "/data",
+            "VolumeOptions": {"Labels": shared_labels(home)},
+        },
         {
             "Type": "volume",
             "Source": own,
@@ -73,6 +83,7 @@ def ensure(docker: Docker, home: Home, app: str, image: str) -> str:
         else:
             return name
         docker.api.create_volume(name, labels=labels(names.home_key(home), app))
+        docker.api.create_volume(names.volume(home), labels=shared_labels(names.home_key(home)))
     given = [
         {"Type": "volume", "Source": names.volume(home), "Target": "/data"},
         {"Type": "volume", "Source": name, "Target": "/own"},
