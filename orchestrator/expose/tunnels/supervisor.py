@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Status = Literal["connecting", "up", "reconnecting", "failed"]
 HIDDEN: Final = "***"
 LAST_LINES: Final = 20
+PATIENCE: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,9 @@ class State:
 class Timing:
     """Set the limits, in seconds: all of them are for one try.
 
-    `url`: until a URL is printed; `reach`: until it answers, `own` the same for the platform's URL; `probe`: for one
-    answer; `every`: between probes of what is up; `again`: after a probe that failed; `misses`: failed probes in a row
-    that mean it is down; `held`: how long it must be up to count as working.
+    `url`: until a URL is printed; `reach`: until it answers, `own` the same for the platform's URL at first; `probe`:
+    for one answer; `every`: between probes of what is up; `again`: after a probe that failed; `misses`: failed probes
+    in a row that mean it is down; `held`: how long it must be up to count as working.
     """
 
     url: float = 45.0
@@ -172,8 +173,7 @@ class Tunnel:
         """End the tunnel; when this returns, its processes are gone."""
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task})
             self._task = None
 
     async def wait(self) -> None:
@@ -182,6 +182,14 @@ class Tunnel:
             await asyncio.shield(self._task)
 
     async def _run(self) -> None:
+        try:
+            await self._keep()
+        except Exception as error:  # an error of ours, which must not look like a tunnel that still connects
+            with contextlib.suppress(Exception):
+                self._tell("failed", provider="", reason=f"the supervision failed: {type(error).__name__}: {error}")
+            raise
+
+    async def _keep(self) -> None:
         order = list(self._providers)
         while True:
             reasons: list[str] = []
@@ -220,7 +228,8 @@ class Tunnel:
             in_a_row += 1
             if down.final:
                 self._out[provider.name] = down.reason
-            if down.final or in_a_row >= provider.patience:
+            # What has worked is given more time than what never did: its users know the URL.
+            if down.final or in_a_row >= (max(provider.patience, PATIENCE) if held else provider.patience):
                 return down, held
             self._tell(self._trying(), provider=provider.name, reason=down.reason, hint=down.hint)
             await self._effects.sleep(backoff.wait())
@@ -273,7 +282,7 @@ class Tunnel:
         await self._reach(link)
 
     async def _reach(self, link: _Link) -> None:
-        limit = self._timing.reach if link.start.argv else self._timing.own
+        limit = self._timing.reach if link.start.argv or self._was_up else self._timing.own
         end = self._effects.clock() + limit
         pause = 0.2
         while True:
@@ -343,7 +352,10 @@ class Tunnel:
     async def _read(self, link: _Link, running: Running) -> None:
         async for stream, line in running.lines():
             link.last.append(line)
-            told = link.provider.read(line, stream, link.start)
+            try:
+                told = link.provider.read(line, stream, link.start)
+            except Exception as error:  # noqa: BLE001  # an error of ours; other providers may do
+                told = Told(problem=f"its output cannot be understood: {error!r}", final=True)
             if told is not None:
                 link.hear(told)
 

@@ -38,6 +38,8 @@ class Fake:
 
     def read(self, line: str, stream: str, start: Start) -> Told | None:
         word, _, rest = line.partition(" ")
+        if word == "bug":
+            raise ValueError(rest)
         if word == "url":
             return Told(url=rest)
         if word == "port":
@@ -453,6 +455,44 @@ async def test_the_platforms_own_url_that_cannot_be_asked_from_here(world: World
     await world.time.passes(10_000)
     assert world.statuses() == [("connecting", "own"), ("up", "own")]
     assert world.asked == []
+    await tunnel.close()
+
+
+async def test_the_platforms_own_url_that_was_away_for_a_minute(world: World):
+    machine = here(world.folder, own=Own("https://own"))
+    world.up("https://own")
+    tunnel = world.tunnel("own", "a", machine=machine)
+    tunnel.start()
+    await world.time.passes(1000)
+    del world.replies["https://own"]
+    await world.time.passes(75)
+    world.up("https://own")
+    await world.time.until(world.is_up("https://own"))
+    assert world.started == []
+    await tunnel.close()
+
+
+async def test_a_provider_with_a_bug_is_passed_over(world: World):
+    world.scripts["a"] = [[(0, "bug oh no")]]
+    world.scripts["b"] = [[(0, "url https://b")]]
+    world.up("https://b")
+    tunnel = world.tunnel("a", "b")
+    tunnel.start()
+    await world.time.until(world.is_up("https://b"), seconds=5)
+    await tunnel.close()
+
+
+async def test_a_bug_of_ours_is_told(world: World):
+    def provide(name: str, machine: Here) -> str:
+        raise KeyError(name)
+
+    world.provide = provide  # type: ignore[assignment]  # broken on purpose
+    tunnel = world.tunnel("a")
+    tunnel.start()
+    await world.time.until(world.is_("failed"))
+    assert tunnel.state.reason == "the supervision failed: KeyError: 'fake'"
+    with pytest.raises(KeyError):
+        await tunnel.wait()
     await tunnel.close()
 
 
