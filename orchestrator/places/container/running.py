@@ -138,27 +138,30 @@ class Running:
         Where the block raises, or the successor cannot be had, it is removed; the app's container stays, and is started
         again if it ran.
         """
-        was_up = there is not None and bool(there["State"]["Running"])
+        if there is None:
+            try:
+                yield create(self.docker, spec)
+            except BaseException:
+                with contextlib.suppress(PinoctlError):  # see below
+                    remove(self.docker, self.name)
+                raise
+            return
         try:
             following = self._successor(spec, there)
             yield following
-            if there is not None:
-                self._rename(there, self._named("old"))
+            self._rename(there, self._named("old"))
             with told():
                 self.docker.api.rename(following, self.name)
         except BaseException:
             with contextlib.suppress(PinoctlError):  # the next command settles what a daemon that is gone cannot
-                self._go_back(start_again=was_up)
+                self._go_back(start_again=bool(there["State"]["Running"]))
             raise
-        if there is not None:
-            remove(self.docker, str(there["Id"]))
+        remove(self.docker, str(there["Id"]))
 
-    def _successor(self, spec: Spec, there: Mapping[str, Any] | None) -> str:
+    def _successor(self, spec: Spec, there: Mapping[str, Any]) -> str:
         """Make the successor and bring the user's files there; the app is stopped once it is clear that it can be."""
         remove(self.docker, self._named("next"))
         following = create(self.docker, Spec(self._named("next"), spec.body))
-        if there is None:
-            return following
         from orchestrator.places.container.carry import carry, refuse_hidden  # noqa: PLC0415  # only to replace one
 
         old, client, roots = str(there["Id"]), self.docker.client, (f"/pinokio/api/{self.app}", "/home/pinokio")
