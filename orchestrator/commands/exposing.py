@@ -13,7 +13,7 @@ from orchestrator.commands import output
 from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.expose import accounts
 from orchestrator.expose.client import GateClient
-from orchestrator.expose.exposures import NONE, Exposure, read, write
+from orchestrator.expose.exposures import NONE, read, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,13 +87,10 @@ def to_be_exposed(home: Home, app: str, given: Mapping[str, Any]) -> bool:
     """
     from orchestrator.expose.surroundings import survey  # noqa: PLC0415  # looks into files
 
+    kept = read(GateClient(home).files.exposed, lambda text: output.say(f"warning: {text}", style="yellow"))
     if set(given) - {"tunnel"} or given.get("tunnel", NONE) != NONE:
         return True
-    return _exposure(home, app) is not None or survey(home, os.environ).rented
-
-
-def _exposure(home: Home, app: str) -> Exposure | None:
-    return read(GateClient(home).files.exposed).get(app)
+    return app in kept or survey(home, os.environ).rented
 
 
 @dataclass(frozen=True, slots=True)

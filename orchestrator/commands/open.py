@@ -33,6 +33,11 @@ def open_(*, app: str, qr: bool, png: str | None, svg: str | None, home: Path | 
     view = survey(where, [name])[0]
     url = view.row.url
     link = link_of(shown_links(where).get(name) or {})
+    if url and link.link and link.url is None and link.provider:
+        why = f" ({output.clean(link.note)})" if link.note else ""
+        output.say(
+            f"warning: `{name}` cannot be reached from outside now{why}; this is its address here", style="yellow"
+        )
     if url:
         draw(link.link or url, qr=qr, png=png, svg=svg)
     if as_json:

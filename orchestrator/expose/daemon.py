@@ -73,7 +73,7 @@ class Daemon:
         self.keys = Keys(self.files.keys, audit=self._audit)
         self.watcher = Watcher(look, self._changed, sleep=sleep)
         self._apps: dict[str, Exposed] = {}
-        self._exposures = read(self.files.exposed)
+        self._exposures = read(self.files.exposed, _say)
         self._common: Gate | None = None
         self._stopping = False
         self._work = asyncio.Lock()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestrator.engine.errors import BadInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from orchestrator.engine.home import Home
@@ -118,18 +118,24 @@ def _checked(found: Exposure) -> Exposure:
     return replace(found, idle_seconds=found.idle_seconds or None, most_seconds=found.most_seconds or None)
 
 
-def read(path: Path) -> dict[str, Exposure]:
-    """Return the exposures by app; what cannot be read is left out, as a gate must come up all the same."""
+def read(path: Path, warn: Callable[[str], None] = lambda _text: None) -> dict[str, Exposure]:
+    """Return the exposures by app; what cannot be read is left out and told, as a gate must come up all the same."""
     try:
         stored = json.loads(path.read_text("utf-8"))["apps"]
+    except FileNotFoundError:
+        return {}
     except (OSError, ValueError, KeyError, TypeError):
+        stored = None
+    if not isinstance(stored, list):
+        warn(f"`{path}` cannot be read: which apps were exposed, and how, has to be given again")
         return {}
     known = {field.name for field in fields(Exposure)}
     found = {}
-    for row in stored if isinstance(stored, list) else []:
+    for row in stored:
         try:
             exposure = _checked(Exposure(**{key: value for key, value in row.items() if key in known}))
         except (BadInputError, TypeError, AttributeError):
+            warn(f"`{path}` cannot be read in part: an app that was exposed has to be exposed again")
             continue
         found[exposure.app] = exposure
     return found
