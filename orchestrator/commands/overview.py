@@ -11,7 +11,7 @@ from orchestrator.agent.files import AgentFiles, read_json
 from orchestrator.commands.apps import link_target
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.launcher.names import installed, same_name, valid_name
-from orchestrator.places.choosing import place_of
+from orchestrator.places.choosing import HOST, place_of
 from orchestrator.state.app_state import AppState, Phase, render
 from orchestrator.state.library import Library
 from orchestrator.state.rows import AppRow, Fact, reconcile
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from orchestrator.engine.home import Home
+    from orchestrator.places.container.place import ContainerPlace
+    from orchestrator.places.place import Place
 
 PATIENCE: Final = 1.0
 """Seconds that an agent gets to answer; one that does not is shown by what it wrote last."""
@@ -93,7 +95,8 @@ def survey(home: Home, names: Iterable[str] | None = None) -> list[View]:
 
     An index that cannot be written is only left out. Its loss costs nothing but the times in it.
     """
-    live = {name: ask_agent(home, name) for name in known_apps(home)}
+    asker = Asker(home)
+    live = {name: asker.ask(name) for name in known_apps(home)}
     facts = [_fact(home, name, said) for name, said in live.items() if said or os.path.lexists(home.app(name))]
     try:
         with Library(home.library, facts=lambda: [_with_origin(home, fact) for fact in facts]) as library:
@@ -109,15 +112,54 @@ def survey(home: Home, names: Iterable[str] | None = None) -> list[View]:
     ]
 
 
+@dataclass
+class Asker:
+    """Ask the agents of one home; a daemon is connected to once for all of them, also one that does not answer."""
+
+    home: Home
+    _containers: ContainerPlace | None = field(default=None, init=False)
+    _trouble: Exception | None = field(default=None, init=False)
+
+    def ask(self, name: str) -> dict[str, Any] | None:
+        """Return what an app's agent says, None without one, `{}` from one that does not answer in time."""
+        place = place_of(self.home, name)
+        if place.name == HOST:
+            return _answer(place, name)
+        try:
+            return _answer(self._connected(), name)
+        except (PinoctlError, OSError) as error:
+            return _unknown(place, error)
+
+    def _connected(self) -> ContainerPlace:
+        from orchestrator.places.container.place import ContainerPlace  # noqa: PLC0415  # hosts need nothing of it
+
+        if self._trouble is not None:
+            raise self._trouble
+        if self._containers is None:
+            place = ContainerPlace(self.home)
+            try:
+                place.overlook()
+            except (PinoctlError, OSError) as error:
+                self._trouble = error
+                raise
+            self._containers = place
+        return self._containers
+
+
 def ask_agent(home: Home, name: str) -> dict[str, Any] | None:
     """Return what an app's agent says, None without one, `{}` from one that does not answer in time."""
-    place = place_of(home, name)
+    return _answer(place_of(home, name), name)
+
+
+def _answer(place: Place, name: str) -> dict[str, Any] | None:
     try:
         return place.status(name, timeout=PATIENCE)
     except (PinoctlError, OSError) as error:
-        if place.name == "host":
-            return {}
-        return {"word": "failed", "reason": str(error), "place": place.name, "alive": False}
+        return {} if place.name == HOST else _unknown(place, error)
+
+
+def _unknown(place: Place, error: Exception) -> dict[str, Any]:
+    return {"word": "failed", "reason": str(error), "place": place.name, "alive": False}
 
 
 def _fact(home: Home, name: str, said: dict[str, Any] | None) -> Fact:

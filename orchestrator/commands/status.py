@@ -41,7 +41,7 @@ def status(*, app: str | None, home: Path | None, as_json: bool) -> int:
     elif views:
         output.table(
             [_row(view, links.get(view.row.name), whole=app is not None) for view in views],
-            ["APP", "STATE", "URL", "CPU", "MEMORY", "GPU MEMORY"],
+            ["APP", "STATE", "PLACE", "URL", "CPU", "MEMORY", "GPU MEMORY"],
         )
     else:
         output.say(f"no app in `{where.root}`; `pinoctl up APP` installs and starts one")
@@ -71,6 +71,7 @@ def _row(view: View, shown: Mapping[str, Any] | None, *, whole: bool) -> list[st
     return [
         view.row.name,
         state if whole else shortened(state),
+        view.row.place,
         str((shown or {}).get("share_url") or view.row.url or "-"),
         f"{cpu:.0f} %" if cpu is not None else "-",
         size(memory),

@@ -55,6 +55,14 @@ def _quiet(_line: str) -> None:
     return
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Tell which containers of a home there were at one moment, and which images of pinoctl's: tags and ids."""
+
+    containers: frozenset[str]
+    images: frozenset[str]
+
+
 @dataclass
 class ContainerPlace:
     """Be the containers of one home; `say` gets what pinoctl does itself."""
@@ -63,6 +71,7 @@ class ContainerPlace:
     say: Say = _quiet
     _docker: Docker | None = field(default=None, init=False)
     _started: bool = field(default=False, init=False)
+    _listing: Listing | None = field(default=None, init=False)
 
     @property
     def name(self) -> str:
@@ -79,6 +88,17 @@ class ContainerPlace:
     def prepare(self) -> None:
         """Make sure that the daemon can be used."""
         self.docker  # noqa: B018  # connecting is what is asked for
+
+    def overlook(self) -> None:
+        """List once what there is, for a command that only asks for the `status` of many apps; raises DockerError."""
+        label = f"{names.HOME}={names.home_key(self.home)}"
+        with told():
+            rows = self.docker.api.containers(all=True, filters={"label": [label]})
+        found = images.listed(self.docker)
+        self._listing = Listing(
+            frozenset(name.lstrip("/") for row in rows for name in row["Names"] or ()),
+            frozenset(name for image in found for name in (image.id, *image.tags)),
+        )
 
     def profile(self, app: str) -> HardwareProfile:
         """Return the machine as the app's container sees it: without the card where it gets none."""
@@ -185,13 +205,27 @@ class ContainerPlace:
         """Return what is true of an app, in the words of its agent's `status`; `alive` tells whether one is at work."""
         return {**self._state(app, max(timeout, 3.0)), "place": self.name}
 
+    def _listed(self, app: str, what: str = "") -> dict[str, Any] | None:
+        """Return one of the app's containers, where all were listed without asking for one that is not there."""
+        name = names.container(self.home, app, what)
+        return find(self.docker, name) if self._listing is None or name in self._listing.containers else None
+
+    def _has_image(self, app: str) -> bool:
+        if self._listing is None:
+            return self.image(app) is not None
+        chosen = settings.read(self.home, app)
+        if chosen.mode == settings.VOLUME:
+            installed = chosen.installed if chosen.installed.get("mode") == settings.VOLUME else {}
+            return installed.get("image") in self._listing.images
+        return names.current(self.home, app) in self._listing.images
+
     def _state(self, app: str, timeout: float) -> dict[str, Any]:
-        build = find(self.docker, names.container(self.home, app, "build"))
-        there = self._container(app)
+        build = self._listed(app, "build")
+        there = self._listed(app) or self._listed(app, "old")
         for each in (there, build):
             if each is not None and each["State"]["Running"]:
                 return self._ask(each, app, timeout)
-        if self.image(app) is None:
+        if not self._has_image(app):
             return self._unfinished(app, build)
         state = there["State"] if there is not None else {}
         ended = state.get("ExitCode") if state.get("Status") == "exited" else None
