@@ -15,11 +15,12 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from orchestrator.engine.errors import PinoctlError
+from orchestrator.expose.gate.wire import addresses, plain_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-V4, V6 = "127.0.0.1", "::1"
+V4 = "127.0.0.1"
 BACKLOG = 1024
 BUFFER = 1 << 20  # bytes that may wait for a slow reader before its writer is held back
 CONNECT_SECONDS = 10.0
@@ -31,30 +32,6 @@ _ROUTE_FIELDS = 8  # up to and including the mask
 
 class ForwardError(PinoctlError):
     """A reserved port could not be listened on."""
-
-
-def addresses(host: str) -> tuple[str, ...]:
-    """Say where a server that listens on this address is reached from the same machine, best first.
-
-    Loopback and "all addresses" get the other family's loopback as a second try: `localhost` means one or the other.
-    """
-    plain = host.strip("[]").lower()
-    if plain in {"", "*", "0.0.0.0", "localhost", V4}:  # noqa: S104  # compared with, not bound to
-        return (V4, V6)
-    if plain in {"::", V6}:
-        return (V6, V4)
-    return (plain, V6) if plain.startswith("127.") else (plain,)
-
-
-def plain_address(address: str) -> str:
-    """Strip what a socket puts round an address: the zone of IPv6, and IPv6 round an IPv4 address."""
-    bare = address.partition("%")[0]
-    try:
-        parsed = ipaddress.ip_address(bare)
-    except ValueError:
-        return bare
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    return str(mapped or parsed)
 
 
 def gateway_of(route_text: str) -> str | None:

@@ -7,7 +7,7 @@ import ipaddress
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.expose.certificates import Certificates
@@ -119,6 +119,8 @@ class Exposed:
         self.tunnel.start()
 
     def _tell(self, state: State) -> None:
+        if state.status == "up" and self.gate is not None:
+            self.gate.trust = trust_of(state.provider, state.url, self.shared.surroundings)
         sys.stderr.write(f"{self.app}: {worded(state)}\n")
         sys.stderr.flush()
 
@@ -243,6 +245,23 @@ def worded(state: State) -> str:
     what = {"connecting": "connecting", "reconnecting": "connecting again", "failed": "no tunnel works"}[state.status]
     by = f" through `{state.provider}`" if state.provider else ""
     return f"{what}{by}" + (f": {state.reason}" if state.reason else "")
+
+
+def trust_of(provider: str, url: str, surroundings: Surroundings) -> Trust:
+    """Say whose word about a visitor counts behind a tunnel.
+
+    Services that speak HTTP say who asks, in a header that no visitor can write. The others pass bytes on, and such a
+    header is the visitor's own; then all of them come from one address, as far as can be told.
+    """
+    https, public = url.startswith("https://"), urlsplit(url).netloc
+    if provider == "own":
+        networks = tuple(ipaddress.ip_network(each) for each in surroundings.way.proxies)
+        return Trust(networks, https=https, public=public)
+    if provider == "ngrok":
+        return Trust(LOOPBACK, https=https, public=public)
+    if provider.startswith("cloudflared"):
+        return Trust(LOOPBACK, https=https, public=public, address_header="cf-connecting-ip")
+    return Trust((), https=https, public=public)
 
 
 async def listen(shared: Machinery, port: int, app: str | None) -> Gate:

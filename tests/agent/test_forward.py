@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.agent.forward import Forwarder, ForwardError, addresses, gateway_of, only_from, plain_address
+from orchestrator.agent.forward import Forwarder, ForwardError, gateway_of, only_from
+from orchestrator.expose.gate.wire import addresses, plain_address
 
 ROUTES = (
     "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
@@ -243,6 +244,7 @@ async def test_a_thousand_idle_connections():
 
 
 async def test_close_leaves_no_task_and_no_socket():
+    gc.collect()  # what earlier tests left must not be closed in between
     before = open_files()
     tasks = asyncio.all_tasks()
     with warnings.catch_warnings():

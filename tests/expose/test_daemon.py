@@ -15,6 +15,8 @@ from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.engine.home import Home
 from orchestrator.expose.asking import ask
 from orchestrator.expose.daemon import Daemon
+from orchestrator.expose.exposed import trust_of
+from orchestrator.expose.gate.trust import seen_through
 from orchestrator.expose.surroundings import Surroundings
 from orchestrator.hosts.detection import find_platform
 from orchestrator.hosts.signs import Signs
@@ -277,6 +279,24 @@ async def test_a_machine_that_cannot_be_stopped_still_has_its_apps_stopped(world
     assert exposed._watch.stopped
     assert sorted(world.stopped) == ["notes", "other"]
     assert "still runs and costs money" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("provider", "peer", "secure"),
+    [
+        ("ngrok", "9.9.9.9", True),
+        ("cloudflared-quick", "8.8.8.8", True),
+        ("localtunnel", "127.0.0.1", True),
+        ("ssh:me@host", "127.0.0.1", True),
+    ],
+)
+def test_a_visitors_own_word_about_itself_counts_for_nothing(tmp_path, provider, peer, secure):
+    trust = trust_of(provider, "https://app.example", surroundings(Home(tmp_path), **LOCAL))
+    headers = (("host", "app.example"), ("x-forwarded-for", "7.7.7.7, 9.9.9.9"), ("cf-connecting-ip", "8.8.8.8"))
+    seen = seen_through(trust, "127.0.0.1", headers, tls=False)
+    assert (seen.peer, seen.secure, seen.host) == (peer, secure, "app.example")
+    here = seen_through(trust, "127.0.0.1", (("host", "127.0.0.1:4000"),), tls=False)
+    assert not here.secure, "who asks on this machine itself does so in the clear"
 
 
 def _free():

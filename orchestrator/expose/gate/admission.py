@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.engine.errors import PinoctlError
@@ -91,7 +92,7 @@ class Admission:
         if self._public(app):
             # What is open to all is open to other sites' pages as well: a cookie of ours gives them nothing more, and
             # apps are embedded elsewhere. What the app itself keeps in cookies is the app's to protect, as without us.
-            return self._pass(seen, app)
+            return replace(self._pass(seen, app), closed=False)
         session = visitor.opens(app)
         return self._stranger(seen, visitor) if session is None else self._by_cookie(seen, app, session)
 

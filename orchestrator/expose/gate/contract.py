@@ -31,6 +31,7 @@ class Pass:
     target: str
     headers: Headers
     cookies: tuple[str, ...] = ()  # values of Set-Cookie to add to the answer
+    closed: bool = True  # what the app answers is not for everyone, so not for shared caches either
 
 
 @dataclass(frozen=True, slots=True)

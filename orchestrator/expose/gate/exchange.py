@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from orchestrator.expose.gate.reading import Request
     from orchestrator.expose.gate.trust import Public
     from orchestrator.expose.gate.wire import Wire
+from orchestrator.expose.gate.sessions import is_ours
+from orchestrator.expose.guard.use import Messages
 
 ANSWER_HEAD_LIMIT = 256 * 1024  # bytes of an answer's head
 FLUSH_SECONDS = 60.0  # for a slow reader to take the end of what was sent
@@ -201,8 +203,19 @@ class Exchange:
                 client.unread(reader.trailing_data[0])
                 return
 
-    def _touch(self) -> None:
+    def _touch(self, _data: bytes) -> None:
         self._activity.last_byte = self._clock()
+
+    def _listener(self) -> Callable[[bytes], None]:
+        """Make what hears a client's side of a WebSocket: messages that somebody meant are requests of their own."""
+        messages, activity, clock = Messages(), self._activity, self._clock
+
+        def hear(data: bytes) -> None:
+            activity.last_byte = clock()
+            if messages.feed(data):
+                activity.last_request = activity.last_byte
+
+        return hear
 
     def _watch(self, app: Wire) -> None:
         """Tell the app when the client ends its side: most then stop working on what nobody waits for."""
@@ -307,6 +320,8 @@ class Exchange:
         app.unread(parser.trailing_data[0])
         loop = asyncio.get_running_loop()
         self._activity.upgraded += 1
+        if kinds.lower() == "websocket":
+            client.on_bytes = self._listener()
         ways = {loop.create_task(_one_way(client, app)), loop.create_task(_one_way(app, client))}
         try:
             done, others = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -321,7 +336,8 @@ class Exchange:
             await asyncio.gather(*ways, return_exceptions=True)
 
     def _cleaned(self, event: h11.Response | h11.InformationalResponse) -> Headers:
-        return to_client(_decoded(event), self._public, self._target)
+        closed = self._passed.closed and isinstance(event, h11.Response)
+        return to_client(_decoded(event), self._public, self._target, closed=closed, is_ours=is_ours)
 
 
 def _stop_waiting(app: Wire, sending: asyncio.Task[None]) -> None:

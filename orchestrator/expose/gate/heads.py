@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from orchestrator.expose.gate.wire import V4
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from orchestrator.expose.gate.contract import Headers
     from orchestrator.expose.gate.trust import Public
@@ -70,6 +70,7 @@ NO_TRAILER = HOP | {
     "set-cookie",
     "trailer",
 }
+SHARED_CACHES = frozenset({"cdn-cache-control", "cloudflare-cdn-cache-control", "surrogate-control"})
 LOCAL = frozenset({"127.0.0.1", "localhost", "0.0.0.0", "::1", "::"})  # noqa: S104  # compared with, not bound to
 
 _DOMAIN = re.compile(r"(?i);\s*domain\s*=([^;]*)")
@@ -119,20 +120,43 @@ def to_app(headers: Headers, public: Public, target: tuple[str, int], *, local_h
     return tuple(kept)
 
 
-def to_client(headers: Headers, public: Public, target: tuple[str, int]) -> Headers:
+def to_client(
+    headers: Headers,
+    public: Public,
+    target: tuple[str, int],
+    *,
+    closed: bool = False,
+    is_ours: Callable[[str], bool] = lambda _name: False,
+) -> Headers:
     """Make the headers that the client gets of those of an answer, without the framing of its body.
 
-    Addresses of the app's own become public ones, and cookies for its own names those of whoever asked.
+    Addresses of the app's own become public ones, and cookies for its own names those of whoever asked; cookies of the
+    gate's (`is_ours` by name) are not for apps to set. Answers of an app that is `closed` to strangers stay out of
+    caches that many people share, as these would hand them out without asking the gate.
     """
     kept = []
     for name, value in end_to_end(headers):
         if name in {"location", "content-location"}:
             kept.append((name, location(value, public, target)))
         elif name == "set-cookie":
-            kept.append((name, _DOMAIN.sub(_domain, value)))
+            if not is_ours(value.partition("=")[0]):
+                kept.append((name, _DOMAIN.sub(_domain, value)))
+        elif closed and name == "cache-control":
+            kept.append((name, private(value)))
+        elif closed and name in SHARED_CACHES:
+            continue
         elif name != "content-length":
             kept.append((name, value))
+    if closed and all(name != "cache-control" for name, _ in headers):
+        kept.append(("cache-control", "private"))
     return tuple(kept)
+
+
+def private(value: str) -> str:
+    """Make a Cache-Control one that only the browser's own cache may act on."""
+    words = [word.strip() for word in value.split(",")]
+    kept = [word for word in words if word and word.partition("=")[0].lower() not in {"public", "private", "s-maxage"}]
+    return ", ".join(kept if "no-store" in map(str.lower, kept) else ["private", *kept])
 
 
 def location(value: str, public: Public, target: tuple[str, int]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import h11
 
 from orchestrator.engine.errors import PinoctlError
-from orchestrator.expose.gate.apps import Meter, State
+from orchestrator.expose.gate.apps import Activity, Meter, State
 from orchestrator.expose.gate.contract import Pass, Seen
 from orchestrator.expose.gate.exchange import CLIENT_GONE, Exchange, GarbageError, NobodyError
 from orchestrator.expose.gate.heads import words
@@ -24,12 +24,13 @@ from orchestrator.expose.gate.requests import OWN
 from orchestrator.expose.gate.trust import Public, Trust, seen_through
 from orchestrator.expose.gate.waiting import STATE_PATH, answer, broken_answer, state_answer, waiting_answer
 from orchestrator.expose.gate.wire import Wire
+from orchestrator.expose.guard.use import counts
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator, Mapping
 
-    from orchestrator.expose.gate.apps import Activity, Apps
+    from orchestrator.expose.gate.apps import Apps
     from orchestrator.expose.gate.contract import Answer, Gatekeeper
 
 BACKLOG = 1024
@@ -314,7 +315,8 @@ class _Handling:
             return self._say(waiting_answer(passed.app, self._state(), request), keep=keep, cookies=passed.cookies)
         gate.let_in(wire)
         exchange = Exchange(wire, request, passed, self._public, target)
-        activity = gate.meter.of(passed.app)
+        # What an open page does by itself is no use of the app.
+        activity = gate.meter.of(passed.app) if counts(passed.target) else Activity()
         activity.open += 1
         activity.last_request = gate.meter.clock()
         tried = gate.own_host.get(passed.app, 0)

@@ -22,12 +22,14 @@ class Trust:
 
     `proxies` are networks; a peer within one is believed in X-Forwarded-For, -Proto and -Host, or, where
     `address_header` names another one (`cf-connecting-ip`), in that for the address. `https` tells that the public
-    side is HTTPS although we are spoken to in the clear.
+    side is HTTPS although we are spoken to in the clear; with `public`, that of requests for this authority only, as
+    others may come from this machine itself.
     """
 
     proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
     https: bool = False
     address_header: str = "x-forwarded-for"
+    public: str = ""
 
     def believes(self, address: str) -> bool:
         """Tell whether an address is that of a proxy of ours."""
@@ -61,7 +63,7 @@ class Public:
 def seen_through(trust: Trust, peer: str, headers: Headers, *, tls: bool) -> Public:
     """Work out how a request looks from outside; `tls` tells that this connection itself is encrypted."""
     host = _first(headers, "host")
-    secure = tls or trust.https
+    secure = tls or (trust.https and trust.public.lower() in {"", host.lower()})
     if trust.believes(peer):
         proto = _first(headers, "x-forwarded-proto").partition(",")[0].strip().lower()
         if proto in {"http", "https", "ws", "wss"}:

@@ -61,7 +61,7 @@ class Wire(asyncio.Protocol):
         self.sent = 0  # bytes
         self.arrived = 0  # bytes
         self.on_end: Callable[[], None] | None = None  # called once when the peer has ended its side
-        self.on_bytes: Callable[[], None] | None = None  # called for whatever arrives
+        self.on_bytes: Callable[[bytes], None] | None = None  # called for whatever arrives
         self.on_lost: Callable[[], None] | None = None  # called once when the connection is gone
         self.said_all = False  # our own side is ended
         self.gave_up = False  # nobody waits for more, whether it comes or not
@@ -106,7 +106,7 @@ class Wire(asyncio.Protocol):
         """Take what arrives (asyncio calls this)."""
         self.arrived += len(data)
         if self.on_bytes is not None:
-            self.on_bytes()
+            self.on_bytes(data)
         if self._sink is not None:
             data = self._pass(self._sink, data)
             if not data:

@@ -281,7 +281,7 @@ def test_the_gates_own_addresses(client):
 def test_an_app_that_is_public_needs_no_token_and_loses_what_is_ours(tmp_path):
     client = make(tmp_path, public={"one"})
     token = client.keys.token("one")
-    assert client.ask("/?token=theirs") == Pass("one", "/?token=theirs", (("accept", "*/*"),))
+    assert client.ask("/?token=theirs") == Pass("one", "/?token=theirs", (("accept", "*/*"),), closed=False)
     assert passed(client.ask("/", "POST", {"origin": "https://elsewhere.example"}))
     assert passed(client.ask("/ws", headers={"origin": "https://elsewhere.example"}, upgrade=True))
     assert client.ask(f"/x?token={token}").target == "/x"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.expose.gate.heads import end_to_end, location, own_address, to_app, to_client, trailers
+from orchestrator.expose.gate.heads import end_to_end, location, own_address, private, to_app, to_client, trailers
+from orchestrator.expose.gate.sessions import is_ours
 from orchestrator.expose.gate.trust import Public
 
 PUBLIC = Public("9.9.9.9", secure=True, host="pub.example")
@@ -114,3 +115,35 @@ def test_connection_cannot_take_away_what_matters():
 
 def test_trailers_are_those_that_may_come_late():
     assert trailers((("digest", "x"), ("set-cookie", "a=1"), ("content-length", "3"))) == (("digest", "x"),)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("public, max-age=31536000, immutable", "private, max-age=31536000, immutable"),
+        ("max-age=60, s-maxage=3600", "private, max-age=60"),
+        ("private", "private"),
+        ("no-store", "no-store"),
+        ("No-Cache, PUBLIC", "private, No-Cache"),
+        ("", "private"),
+    ],
+)
+def test_only_the_browsers_own_cache_keeps_what_a_closed_app_answers(said, kept):
+    assert private(said) == kept
+    headers = (("cache-control", said), ("cdn-cache-control", "max-age=9"), ("etag", "x"))
+    assert to_client(headers, PUBLIC, TARGET, closed=True) == (("cache-control", kept), ("etag", "x"))
+    assert to_client(headers, PUBLIC, TARGET) == headers, "an open app decides for itself"
+
+
+def test_answers_that_say_nothing_of_caches_stay_out_of_shared_ones():
+    assert to_client((("etag", "x"),), PUBLIC, TARGET, closed=True) == (("etag", "x"), ("cache-control", "private"))
+    assert to_client((("etag", "x"),), PUBLIC, TARGET) == (("etag", "x"),)
+
+
+def test_no_app_sets_the_gates_cookies():
+    headers = (
+        ("set-cookie", "a=b"),
+        ("set-cookie", "pinoctl_demo=forged; Path=/"),
+        ("set-cookie", "__Host-pinoctl_x=y"),
+    )
+    assert to_client(headers, PUBLIC, TARGET, is_ours=is_ours) == (("set-cookie", "a=b"),)

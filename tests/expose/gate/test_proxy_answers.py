@@ -235,6 +235,32 @@ async def test_use_is_counted(world):
     assert await soon(lambda: activity.open == activity.upgraded == 0)
 
 
+@pytest.mark.parametrize(
+    ("frame", "counts"),
+    [
+        (b"\x81\x85\0\0\0\0hello", True),
+        (b"\x89\x80\0\0\0\0", False),  # a ping of the protocol
+        (b"\x81\x81\0\0\0\x003", False),  # and one of Engine.IO
+    ],
+)
+async def test_what_somebody_says_on_a_websocket_is_use_and_a_sign_of_life_is_not(world, frame, counts):
+    activity = world.gate.activity("demo")
+    reader, writer = await world.connect()
+    writer.write(b"GET /ws HTTP/1.1\r\nHost: h\r\n" + BEARER + SOCKET + b"\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    world.now = 2000.0
+    writer.write(frame)
+    await reader.readexactly(len(frame) + 2)
+    assert (activity.last_request, activity.last_byte) == (2000.0 if counts else 1000.0, 2000.0)
+    writer.close()
+
+
+async def test_what_a_page_does_by_itself_is_no_use(world):
+    await world.get("/gradio_api/heartbeat/abc")
+    assert world.gate.activity("demo").last is None
+    assert world.app.heads, "it reaches the app all the same"
+
+
 def open_sockets() -> int:
     """Count this process's sockets."""
     return sum(link.readlink().name.startswith("socket:") for link in Path("/proc/self/fd").iterdir() if link.exists())
