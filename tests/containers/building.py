@@ -90,7 +90,7 @@ class Place:
         return found
 
     def close(self) -> None:
-        """Remove the containers, images and the volume of this home."""
+        """Remove the containers, images and volumes of this home."""
         for container in self.client.containers.list(all=True):
             with contextlib.suppress(APIError):
                 if container.labels.get(names.HOME) == self.key or container.name.endswith(
@@ -104,6 +104,9 @@ class Place:
                         self.client.images.remove(reference, force=bool(image.tags))
         with contextlib.suppress(NotFound):
             self.client.volumes.get(names.volume(self.home, {})).remove(force=True)
+        for volume in self.client.volumes.list(filters={"label": f"{names.HOME}={self.key}"}):
+            with contextlib.suppress(APIError):
+                volume.remove(force=True)
 
 
 @contextlib.contextmanager

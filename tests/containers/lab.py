@@ -250,9 +250,11 @@ class Lab:
             for image in self.images():
                 with contextlib.suppress(Exception):  # see above
                     self.docker.images.remove(image.id, force=True)
-        for name in (names.volume(self.home), names.own_volume(self.home, self.app)):
-            with contextlib.suppress(Exception):  # see above
-                self.docker.volumes.get(name).remove(force=True)
+        with contextlib.suppress(Exception):  # see above
+            self.docker.volumes.get(names.volume(self.home)).remove(force=True)
+        with contextlib.suppress(Exception):  # see above
+            for volume in self.docker.volumes.list(filters={"label": f"{names.HOME}={self.key}"}):
+                volume.remove(force=True)
 
 
 def answers(url: str) -> bool:
