@@ -93,7 +93,7 @@ def volume(docker: Docker, image: str) -> str:
         filler = docker.client.containers.create(
             image,
             entrypoint=["true"],
-            labels={names.KIND: "helper"},
+            labels={names.KIND: "helper", names.READER: "true"},
             volumes={name: {"bind": PLACE, "mode": "rw"}},
         )
         try:
