@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -12,11 +12,15 @@ import click
 from orchestrator.commands import output
 from orchestrator.commands.apps import installed_app
 from orchestrator.commands.options import home_of, home_option
+from orchestrator.engine.errors import PinoctlError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from orchestrator.agent.files import AgentFiles
+    from orchestrator.commands.following import Read
+    from orchestrator.places.place import Place
 
 EVERY: Final = 0.1
 _PIECE: Final = 64 * 1024
@@ -38,7 +42,8 @@ def logs(*, app: str, follow: bool, tail: int | None, events: bool, build: bool,
     On a terminal it is shown as the app printed it; elsewhere as plain lines, without colours and overwritten ones.
     """
     from orchestrator.agent.files import AgentFiles  # noqa: PLC0415  # `--help` does without
-    from orchestrator.places.choosing import place_of  # noqa: PLC0415
+    from orchestrator.commands.following import Following  # noqa: PLC0415
+    from orchestrator.places.choosing import HOST, place_of  # noqa: PLC0415
 
     where = home_of(home)
     name = installed_app(where, app)
@@ -48,12 +53,18 @@ def logs(*, app: str, follow: bool, tail: int | None, events: bool, build: bool,
     place = place_of(where, name)
     place.mirror_logs(name)
 
-    def refresh() -> None:
-        place.mirror_logs(name)
-
-    look = _journal if events else _terminal
-    pieces = look(files, tail, follow=follow, refresh=refresh)
-    if not (events or raw or output.coloured(sys.stdout)):
+    read = _journal(files) if events else _terminal(files)
+    offset = start_of_tail(read, tail)
+    if not follow or place.name == HOST:
+        pieces = followed(read, offset, follow=follow, sleep=time.sleep)
+    elif build:  # whoever builds beside the app ends, and another comes
+        pieces = followed(read, offset, follow=True, sleep=lambda _seconds: _copied(place, name))
+    else:
+        following = Following(place, name, read)
+        pieces = following.events(offset) if events else following.output(offset)
+    if events:
+        pieces = (_reachable(place, name, piece) for piece in pieces)
+    elif not (raw or output.coloured(sys.stdout)):
         pieces = plain_lines(pieces)
     shown = False
     try:
@@ -68,30 +79,27 @@ def logs(*, app: str, follow: bool, tail: int | None, events: bool, build: bool,
     return 0
 
 
-def _terminal(
-    files: AgentFiles, tail: int | None, *, follow: bool, refresh: Callable[[], object] = lambda: None
-) -> Iterator[bytes]:
+def _copied(place: Place, name: str) -> None:
+    time.sleep(1)
+    place.mirror_logs(name)
+
+
+def _reachable(place: Place, name: str, lines: bytes) -> bytes:
+    """Return events with URLs as this machine reaches them; a place that is not there now knows of none."""
+    if b"://" not in lines:
+        return lines
+    with contextlib.suppress(PinoctlError, OSError):
+        return place.reachable(name, lines.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+    return lines
+
+
+def _terminal(files: AgentFiles) -> Read:
     from orchestrator.agent.terminal import read_terminal  # noqa: PLC0415  # see above
 
-    def read(offset: int) -> Iterator[tuple[int, bytes]]:
-        return read_terminal(files.terminal, offset)
-
-    yield from followed(read, start_of_tail(read, tail), follow=follow, sleep=_pause(refresh))
+    return lambda offset: read_terminal(files.terminal, offset)
 
 
-def _pause(refresh: Callable[[], object]) -> Callable[[float], object]:
-    """Return what waits between two looks, and has the files brought up to date where they are elsewhere."""
-
-    def pause(seconds: float) -> None:
-        time.sleep(seconds)
-        refresh()
-
-    return pause
-
-
-def _journal(
-    files: AgentFiles, tail: int | None, *, follow: bool, refresh: Callable[[], object] = lambda: None
-) -> Iterator[bytes]:
+def _journal(files: AgentFiles) -> Read:
     from orchestrator.agent.journal import older  # noqa: PLC0415  # see above
 
     before = older(files.journal)
@@ -109,10 +117,7 @@ def _journal(
                 yield max(at, offset), content[max(0, offset - at) :]
             at += len(content)
 
-    yield from followed(read, start_of_tail(read, tail), follow=follow, sleep=_pause(refresh))
-
-
-Read = Callable[[int], Iterator[tuple[int, bytes]]]
+    return read
 
 
 def followed(read: Read, offset: int, *, follow: bool, sleep: Callable[[float], object]) -> Iterator[bytes]:

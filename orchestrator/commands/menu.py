@@ -10,6 +10,7 @@ from orchestrator.commands import output
 from orchestrator.commands.options import home_of, home_option, json_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from orchestrator.commands.offers import Offers
@@ -32,23 +33,25 @@ def menu(*, app: str, home: Path | None, as_json: bool) -> int:
 
     where = home_of(home)
     name = usable_app(where, app)
-    client = place_of(where, name).find(name)
+    place = place_of(where, name)
+    client = place.find(name)
     offers = read_offers(where, name, client)
     if client is not None:
         client.close()
+    hrefs = place.reachable(name, "\0".join(item.href or "" for item in offers.launcher.menu.items)).split("\0")
     if offers.error:
         output.say(
             f"warning: the menu of `{name}` cannot be evaluated, this is from its files: {output.clean(offers.error)}",
             style="yellow",
         )
     if as_json:
-        output.as_json(_as_json(name, offers))
+        output.as_json(_as_json(name, offers, hrefs))
         return 0
-    _print(name, offers)
+    _print(name, offers, hrefs)
     return 0
 
 
-def _as_json(name: str, offers: Offers) -> dict[str, Any]:
+def _as_json(name: str, offers: Offers, hrefs: Sequence[str]) -> dict[str, Any]:
     launcher, scripts = offers.launcher, offers.launcher.scripts
     roles = {
         "install": scripts.install,
@@ -62,7 +65,11 @@ def _as_json(name: str, offers: Offers) -> dict[str, Any]:
         "stage": scripts.stage,
         **{role: _script(script) if script else None for role, script in roles.items()},
         "variants": [_script(script) for script in scripts.variants],
-        "items": [_item(item, offers) for item in launcher.menu.items], "error": offers.error or None,
+        "items": [
+            {**_item(item, offers), "href": href or item.href}
+            for item, href in zip(launcher.menu.items, hrefs, strict=False)
+        ],
+        "error": offers.error or None,
     }  # fmt: skip
 
 
@@ -77,12 +84,12 @@ def _script(script: Script) -> dict[str, Any]:
 
 
 def _item(item: MenuItem, offers: Offers) -> dict[str, Any]:
-    return {"kind": item.kind, "text": item.text, "script": item.script, "href": item.href, "args": dict(item.args),
+    return {"kind": item.kind, "text": item.text, "script": item.script, "args": dict(item.args),
             "default": item.default,
             "depth": item.depth, "confirm": item.confirm, "running": item.script in offers.running}  # fmt: skip
 
 
-def _print(name: str, offers: Offers) -> None:
+def _print(name: str, offers: Offers, hrefs: Sequence[str]) -> None:
     launcher, scripts = offers.launcher, offers.launcher.scripts
     if launcher.metadata.title:
         output.say(output.clean(launcher.metadata.title), style="bold")
@@ -92,8 +99,8 @@ def _print(name: str, offers: Offers) -> None:
         if script is not None:
             roles.setdefault(script.path, []).append(role)
     rows, shown = [], set()
-    for item in launcher.menu.items:
-        target = item.script or (item.href if item.kind == "url" else "") or ""
+    for item, href in zip(launcher.menu.items, hrefs, strict=False):
+        target = item.script or (href if item.kind == "url" else "") or ""
         what = ", ".join(roles.get(item.script or "", [])) or item.kind
         notes = [word for word, so in (("default", item.default), ("running", item.script in offers.running)) if so]
         rows.append([output.clean("  " * item.depth + item.text), output.clean(target), what, ", ".join(notes)])

@@ -74,3 +74,8 @@ class HostPlace:
         """Return the answer as it is."""
         del app
         return dict(answer)
+
+    def reachable(self, app: str, text: str) -> str:
+        """Return the text as it is."""
+        del app
+        return text

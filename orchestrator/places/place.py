@@ -40,3 +40,6 @@ class Place(Protocol):
 
     def seen(self, app: str, answer: Mapping[str, Any]) -> dict[str, Any]:
         """Return an agent's answer as this machine sees it: with a URL that can be reached from here."""
+
+    def reachable(self, app: str, text: str) -> str:
+        """Return a text of the app's with the URLs of its servers as they can be reached from here."""

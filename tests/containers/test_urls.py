@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.places.container.urls import outside, translated
+from orchestrator.places.container.urls import outside, reachable, translated
 
 FORWARDS = {"7860": 42000, "443": 42001, "80": 42002}
 PUBLISHED = {42000: 32768, 42001: 32769}
@@ -33,6 +33,21 @@ PUBLISHED = {42000: 32768, 42001: 32769}
 )
 def test_an_app_is_reached_at_the_published_port(url, expected):
     assert outside(url, FORWARDS, PUBLISHED) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"url":"http://127.0.0.1:7860/?a=1"}', '{"url":"http://127.0.0.1:32768/?a=1"}'),
+        ("http://localhost:7860 http://0.0.0.0:7860/x", "http://127.0.0.1:32768 http://127.0.0.1:32768/x"),
+        ("http://[::1]:7860/\0https://localhost/", "http://127.0.0.1:32768/\0https://127.0.0.1:32769/"),
+        ("http://127.0.0.1:9999/", "http://127.0.0.1:9999/"),  # of an earlier start
+        ("https://github.com:7860/a https://127.0.0.1.example.org:7860", None),
+        ("http://localhost:7860@evil.example/ http://localhost:78600", None),
+    ],
+)
+def test_a_text_has_the_urls_of_servers_as_they_are_reached(text, expected):
+    assert reachable(text, FORWARDS, PUBLISHED) == (expected or text)
 
 
 def test_another_address_may_be_given():

@@ -25,7 +25,7 @@ from orchestrator.places.container.living import (
     unpause,
 )
 from orchestrator.places.container.running import Ensured, Running, Say
-from orchestrator.places.container.urls import translated
+from orchestrator.places.container.urls import reachable, translated
 from orchestrator.state.locks import waiting_lock
 
 if TYPE_CHECKING:
@@ -200,6 +200,15 @@ class ContainerPlace:
             files = AgentFiles(self.home, app, history=files.folder / "build")
         log = {"log": str(files.terminal)} if "log" in answer else {}
         return {**translated(answer, ports_of(there) if there is not None else {}), **log}
+
+    def reachable(self, app: str, text: str) -> str:
+        """Return a text of the app's with the URLs of its servers as this machine reaches them, where it is up."""
+        there = find(self.docker, names.container(self.home, app))
+        client = self.find(app) if there is not None and there["State"]["Running"] else None
+        if there is None or client is None:
+            return text
+        with client:
+            return reachable(text, client.status().get("forwards") or {}, ports_of(there))
 
     def status(self, app: str, *, timeout: float = 3.0) -> dict[str, Any]:
         """Return what is true of an app, in the words of its agent's `status`; `alive` tells whether one is at work."""

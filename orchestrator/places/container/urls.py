@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
+
+LOCAL: Final = re.compile(r"https?://(?:localhost|127(?:\.\d{1,3}){3}|0\.0\.0\.0|\[::1?\])(?::\d{1,5})?(?![\w.:@-])")
 
 
 def outside(
@@ -35,3 +38,8 @@ def translated(answer: Mapping[str, Any], published: Mapping[int, int], *, host:
             for each in answer["ports"]
         ]
     return found
+
+
+def reachable(text: str, forwards: Mapping[str, int], published: Mapping[int, int]) -> str:
+    """Return a text with the URLs of the app's own servers as this machine reaches them; others stay as they are."""
+    return LOCAL.sub(lambda found: outside(found[0], forwards, published) or found[0], text)
