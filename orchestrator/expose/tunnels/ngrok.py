@@ -1,11 +1,16 @@
-"""ngrok's agent (v3), with the user's token."""
+"""ngrok's agent (v3), with the user's token.
+
+pyngrok reads its log. It does not fetch or start the agent here: it would fetch without a checksum, and write the token
+into a file or the process list.
+"""
 
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass
 from typing import Final
+
+from pyngrok.log import NgrokLog
 
 from orchestrator.expose.tunnels.provider import Here, Needs, Possible, Start, Told, environment
 
@@ -86,21 +91,13 @@ class Ngrok:
         if line.startswith("ERROR:"):
             said = line.removeprefix("ERROR:").strip()
             return _problem(said) if said else None
-        fields = _fields(line)
-        if fields.get("msg") == "started tunnel" and fields.get("url", "").startswith("http"):
-            return Told(url=fields["url"])
-        error = fields.get("err", "")
-        if fields.get("lvl") in {"eror", "crit"} and error not in {"", "nil", "<nil>"}:
-            return _problem(error)
+        log = NgrokLog(line)
+        url = str(getattr(log, "url", ""))
+        if log.msg == "started tunnel" and url.startswith("http"):
+            return Told(url=url)
+        if log.lvl in {"ERROR", "CRITICAL"} and log.err not in {None, "", "nil", "<nil>"}:
+            return _problem(str(log.err))
         return None
-
-
-def _fields(line: str) -> dict[str, str]:
-    try:
-        words = shlex.split(line)
-    except ValueError:  # a quote that was cut off
-        return {}
-    return {name: value for name, sign, value in (word.partition("=") for word in words) if sign}
 
 
 def _problem(said: str) -> Told:
