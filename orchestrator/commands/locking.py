@@ -121,8 +121,8 @@ def build_locked(
             commit = held.launcher.commit or commit
             _refuse(_differences_ahead(home, app, held), progress)
         known = {**(dict(chosen.answers) if held is None else dict(held.captured)), **plain_answers(answers, pairs)}
-        settings.write(home, app, chosen.changed(answers=known))
         wish = Wish(
+            remember=known,
             fresh=fresh or held is not None,
             keep_failed=keep_failed,
             base=held.base.reference if held else None,
@@ -169,12 +169,13 @@ def lock_of(
 ) -> locks.Lock:
     """Return the lock of what was built."""
     base = inspect(place.docker, built.labels[names.BASE].rpartition(" ")[2]) or {}
+    begun = inspect(place.docker, built.base.start) or {}
     recipe = ((base.get("Config") or {}).get("Labels") or {}).get(names.RECIPE, "")
     return locks.Lock(
         date=datetime.now(timezone.utc),
         app=app,
         launcher=locks.Launcher(origin if commit else None, commit, built.reading.launcher_hash),
-        base=locks.Base(built.base.start, str(base.get("Id") or ""), recipe),
+        base=locks.Base(built.base.start, str(begun.get("Id") or ""), recipe),
         hardware=json.loads(built.labels[names.HARDWARE]),
         captured=dict(answers),
         scripts=tuple(f"{script}#{index} {digest}" for script, index, digest in built.chain),

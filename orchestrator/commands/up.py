@@ -148,15 +148,14 @@ def bring_up_container(
     progress = Progress(name, quiet=quiet)
     place = ContainerPlace(home, say=lambda line: progress.line(line, "dim"))
     chosen = settings.read(home, name)
-    answers = plain_answers(wish.answers, wish.pairs)
-    if answers and answers != chosen.answers:
-        settings.write(home, name, chosen.changed(answers={**chosen.answers, **answers}))
+    known = {**chosen.answers, **plain_answers(wish.answers, wish.pairs)}
     build_wish = BuildWish(
         wish.fresh,
         keep_failed,
         from_step=wish.from_step,
+        remember=known,
         answers=wish.answers,
-        pairs={**settings.read(home, name).answers, **(wish.pairs or {})} or None,
+        pairs={**known, **(wish.pairs or {})} or None,
         environment=brought(),
     )
     try:

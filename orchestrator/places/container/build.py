@@ -29,7 +29,7 @@ from orchestrator.places.container.living import (
     wait,
 )
 from orchestrator.places.container.reading import Reading, read_launcher, sums_of
-from orchestrator.places.container.settings import VOLUME
+from orchestrator.places.container.settings import VOLUME, salted
 from orchestrator.places.container.settings import write as write_settings
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ TEXTS: Final = "pinoctl.texts"  # of a build container: the hashes of its launch
 class Wish:
     """Say how an app is to be built: `fresh` takes no checkpoint, `keep_failed` leaves a failed container running.
 
+    `remember` are answers to be kept for the app but for those that its scripts call secret, None for those of before.
     `base` is the image that the base image has to begin with, whatever is set for the app. `environment` are variables
     of the user's for the scripts, which may be secrets. `pins` is the hash of a lock that the build keeps to, and
     `pin_files` what lies in PINS for it; `inventory` asks what the installation consists of.
@@ -58,6 +59,7 @@ class Wish:
     fresh: bool = False
     keep_failed: bool = False
     from_step: int | None = None
+    remember: Mapping[str, Any] | None = None
     base: str | None = None
     answers: Any = None
     pairs: Mapping[str, Any] | None = None
@@ -125,17 +127,24 @@ class Build:
         self._asking: Client | None = None
         self._inventory: Mapping[str, Any] = {}
         self._secret: set[str] = set()
+        self._answers: Mapping[str, Any] = {}
+        self._unsure: set[str] = set()  # answers to forms that no plan can read: only asking them tells what is secret
 
     def run(self, wish: Wish) -> Built:
         """Install the app in an image, from the longest checkpoint; raises PinoctlError, and what was done stays."""
         reading = self._reading = read_launcher(self.home, self.app, self.profile)
+        asked = {question.key for question in reading.plan.questions}
+        secret = {question.key for question in reading.plan.questions if question.secret}
+        given = self.settings.answers if wish.remember is None else wish.remember
+        self._answers = {key: value for key, value in given.items() if key not in secret}
+        self._unsure = {key for key in self._answers if key not in asked}
+        self._keep({key: value for key, value in self._answers.items() if key not in self._unsure})
         if reading.plan.problem:
             raise PinoctlError(f"`{self.app}` cannot be built: {reading.plan.problem}", hint=reading.plan.hint)
         if reading.left_out:
             shown = ", ".join(f"`{each}`" for each in reading.left_out[:SHOWN])
             more = f" and {len(reading.left_out) - SHOWN} more" if len(reading.left_out) > SHOWN else ""
             self._say(f"left out of the image, being installed, secret or not the launcher's: {shown}{more}")
-        self._forget({question.key for question in reading.plan.questions if question.secret})
         base = base_image.choose(
             self.profile,
             source_build=reading.source_build,
@@ -155,7 +164,7 @@ class Build:
             remove(self.docker, container)
             container = self._new(saved)
             start(self.docker, container)
-        self._forget(self._secret)
+        self._keep({key: value for key, value in self._answers.items() if key not in self._secret})
         steps = self._steps(container)
         if result.get("failed"):
             return Built(None, reading, result, self._labels, base, steps, reused=reused)
@@ -163,10 +172,9 @@ class Build:
         remove(self.docker, container)
         return Built(image, reading, result, self._labels, base, steps, self._inventory, reused, self.commit_seconds)
 
-    def _forget(self, secret: set[str]) -> None:
-        """Keep no answer that a script says is a secret, whatever its name: it would get into locks and exports."""
-        answers = {key: value for key, value in self.settings.answers.items() if key not in secret}
-        if len(answers) < len(self.settings.answers):
+    def _keep(self, answers: Mapping[str, Any]) -> None:
+        """Remember answers that no script says are secrets, whatever their names: they get into locks and exports."""
+        if answers != self.settings.answers:
             self.settings = replace(self.settings, answers=answers)
             write_settings(self.home, self.app, self.settings)
 
@@ -178,7 +186,7 @@ class Build:
             files=reading.files_hash,
             hardware=self.profile.to_json(),
             install=reading.install,
-            answers=self.settings.answers,
+            answers={**self._answers, **salted(self.home, self._answers, self._unsure)},
             environment={name: value for name, value in wish.environment.items() if not is_secret(name)},
             mode=self.settings.mode,
             pins=wish.pins,

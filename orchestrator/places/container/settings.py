@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hmac
+import json
 import re
+import secrets
 import shutil
 import stat
 from dataclasses import asdict, dataclass, field, replace
@@ -13,7 +16,7 @@ from orchestrator.agent.files import AgentFiles, read_json, write_json
 from orchestrator.engine.errors import BadInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from orchestrator.engine.home import Home
@@ -119,6 +122,19 @@ def write(home: Home, app: str, settings: Settings) -> None:
     """Keep an app's settings."""
     folder_of(home, app).mkdir(parents=True, exist_ok=True, mode=0o700)
     write_json(file_of(home, app), asdict(settings))
+
+
+def salted(home: Home, answers: Mapping[str, Any], keys: Collection[str]) -> dict[str, str]:
+    """Return hashes of some answers that tell changes, and that nobody without this home can find the answers by."""
+    if not keys:
+        return {}
+    file = home.root / "places" / ".salt"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_json(file, secrets.token_hex(32))
+    salt = str(read_json(file)).encode()
+    told = {key: json.dumps(answers[key], sort_keys=True, default=str).encode() for key in keys}
+    return {key: hmac.new(salt, text, "sha256").hexdigest() for key, text in told.items()}
 
 
 def discard(home: Home, app: str) -> None:
