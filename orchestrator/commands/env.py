@@ -35,15 +35,17 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def env(*, app: str, assignments: tuple[str, ...], unset: tuple[str, ...], home: Path | None, as_json: bool) -> int:
     """Show an app's variables with secrets masked, or set some of them.
 
-    They are kept in the ENVIRONMENT file of the app, which only its owner can read. A change counts from the next shell
-    that the app starts.
+    They are kept in the ENVIRONMENT file of the app, which only its owner can read; that of an app in a container lies
+    on its own volume. A change counts from the next shell that the app starts.
     """
     changes = {**dict(_assignment(text) for text in assignments), **{_checked(name): "" for name in unset}}
     where = home_of(home)
     name = usable_app(where, app)
     if changes:
         _write(where, name, changes)
-        output.say(f"set {', '.join(f'`{key}`' for key in changes)} in `{_file(where, name)}`")
+        file, volume = _kept(where, name)
+        there = f" on the volume `{volume}`" if volume else ""
+        output.say(f"set {', '.join(f'`{key}`' for key in changes)} in `{file}`{there}")
         _advise(where, name)
         if not as_json:
             return 0
@@ -52,7 +54,7 @@ def env(*, app: str, assignments: tuple[str, ...], unset: tuple[str, ...], home:
 
 
 def _in_container(home: Home, name: str) -> ContainerPlace | None:
-    """Return the place of an app that lives in a container; its ENVIRONMENT lies on the shared volume."""
+    """Return the place of an app that lives in a container; its ENVIRONMENT lies on a volume of its own."""
     from orchestrator.places.choosing import HOST, place_of  # noqa: PLC0415  # `--help` does without
 
     if place_of(home, name).name == HOST:
@@ -79,6 +81,15 @@ def _checked(name: str) -> str:
 
 def _file(home: Home, name: str) -> Path:
     return (home.app_root(home.app(name)) or home.app(name)) / "ENVIRONMENT"
+
+
+def _kept(home: Home, name: str) -> tuple[str, str | None]:
+    """Return the file that an app's variables are kept in, and the volume that it lies on where containers have it."""
+    if _in_container(home, name) is None:
+        return str(_file(home, name)), None
+    from orchestrator.places.container import names, own  # noqa: PLC0415  # only for these
+
+    return f"{own.PRIVATE}/{name}/ENVIRONMENT", names.own_volume(home, name)
 
 
 def _write(home: Home, name: str, changes: dict[str, str]) -> None:
@@ -119,7 +130,8 @@ def _show(home: Home, name: str, *, as_json: bool) -> None:
         text = _text_for_new(home, name)
     values = redact(parse(text))
     if as_json:
-        output.as_json({"app": name, "file": str(file), "values": values})
+        kept, volume = _kept(home, name)
+        output.as_json({"app": name, "file": kept, "volume": volume, "values": values})
         return
     for key, value in values.items():
         output.data(f"{key}={quote(value)}")

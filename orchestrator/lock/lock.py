@@ -40,7 +40,7 @@ class Launcher:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """Name the base image: its reference, its id at this engine, and the hash of the recipe it was built from."""
+    """Name the image that the base image begins with and its id at this engine; `recipe` hashes all of the base."""
 
     reference: str
     id: str = ""

@@ -90,9 +90,13 @@ def test_what_cannot_be_held_is_named_and_the_app_keeps_its_image(
     assert place.image("garden") == image
 
 
-def test_a_launcher_that_cannot_go_back_is_told_before_anything_is_built(place: Place, tmp_path: Path) -> None:
+def test_a_launcher_that_cannot_go_back_is_told_before_anything_is_built(
+    client: docker.DockerClient, place: Place, tmp_path: Path
+) -> None:
     folder, lock = launcher(tmp_path / "rebuild-changed", []), tmp_path / "lock.json"
     place.pinoctl("build", folder, "-q", "--lock", lock)
+    base = json.loads(lock.read_text())["base"]
+    assert base["id"] == client.images.get(base["reference"]).id
     (folder / "server.py").write_text((folder / "server.py").read_text() + "# changed\n")
     told = place.pinoctl("build", folder, "--locked", lock, "--json", fails=True)
     assert len(told.json()["moved"]) == 1
