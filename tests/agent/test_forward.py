@@ -133,7 +133,7 @@ async def test_a_slot_without_target_or_with_a_dead_one_closes_at_once():
         for port in forwarder.ports:
             began = time.monotonic()
             assert await ask(port) == b""
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 9  # not until connecting is given up
 
 
 async def test_a_target_may_change_and_running_connections_stay():
