@@ -167,6 +167,6 @@ def dockerfile(*, app: str, folder: Path | None, lock_file: Path | None, base: s
     export_folder(
         where, name, into, held=held, start=base or chosen.base, profile=detect(), answers=dict(chosen.answers)
     )
-    output.say(f"`docker build --tag {name.lower()} {into}` makes the image")
+    output.say(f"`docker build --tag {name.lower()} {into}` makes the image, with BuildKit (Docker's plugin buildx)")
     output.data(str(into))
     return 0

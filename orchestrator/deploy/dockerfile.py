@@ -27,6 +27,12 @@ PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CACHES: Final = "--mount=type=cache,target=/data/cache,uid=1000,gid=1000"
 
 
+ONLY_BUILDKIT: Final = (
+    "# Docker that is not set to BuildKit stops here and says so, not when all else is done: install its plugin buildx.\n"
+    "RUN --mount=type=tmpfs,target=/tmp true\n"
+)
+
+
 def export_folder(
     home: Home,
     app: str,
@@ -71,6 +77,7 @@ def export_folder(
 def dockerfile_text(base: str, app: str, *, start: str, steps: int) -> str:
     """Return the Dockerfile: that of the base image, then the app, one RUN for each step of its install script."""
     begun = base.replace("ARG BASE=debian:12.11-slim", f"ARG BASE={start}", 1)
+    begun = begun.replace("\nFROM ${BASE}\n", f"\nFROM ${{BASE}}\n{ONLY_BUILDKIT}", 1)
     runs = [_run(f"--until {step}") for step in range(1, steps)] + [_run("")]
     return (
         f"{MARK}; `docker build .` makes the image of `{app}`.\n{begun}\n"
