@@ -53,9 +53,9 @@ LEAVES = {"orchestrator.launcher.names"}  # import nothing but the engine, so ev
 MAY_START_PROCESSES = {
     "orchestrator/agent/__main__.py",  # leaves the command that started it
     "orchestrator/agent/interactive.py",  # becomes the user's shell
-    "orchestrator/agent/spawn.py",  # the agent
     "orchestrator/commands/gate_process.py",  # leaves the command that started it
     "orchestrator/engine/confinement.py",  # tries what the kernel allows
+    "orchestrator/engine/detached.py",  # the agent, the gate
     "orchestrator/engine/hardware.py",  # nvidia-smi, lspci
     "orchestrator/engine/javascript/process.py",  # Node
     "orchestrator/engine/methods/exec.py",  # the method `exec`
@@ -65,7 +65,6 @@ MAY_START_PROCESSES = {
     "orchestrator/engine/tools/base.py",  # venv, for a pip
     "orchestrator/engine/tools/conda.py",  # conda's installer
     "orchestrator/engine/tools/pythons.py",  # Pythons, to ask which they are
-    "orchestrator/expose/client.py",  # the gate
     "orchestrator/expose/supervise.py",  # the gate again, when it died
     "orchestrator/expose/tunnels/child.py",  # becomes a tunnel's program
     "orchestrator/expose/tunnels/spawn.py",  # the programs of tunnels

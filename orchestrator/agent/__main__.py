@@ -6,7 +6,6 @@ Exit status 0 after `down`, 3 when the app has an agent already, 1 when it could
 from __future__ import annotations
 
 import argparse
-import contextlib
 import fcntl
 import os
 import signal
@@ -15,6 +14,7 @@ import time
 from pathlib import Path
 
 from orchestrator.agent.files import AgentFiles
+from orchestrator.engine.detached import tell
 from orchestrator.engine.home import Home
 
 TAKEN = 3
@@ -36,16 +36,16 @@ def main(arguments: list[str] | None = None) -> int:
         files.prepare()
         lock = take_lock(files.lock)
     except OSError as error:
-        _tell(given.ready, f"failed {error}")
+        tell(given.ready, f"failed {error}")
         return 1
     if lock is None:
-        _tell(given.ready, "taken")
+        tell(given.ready, "taken")
         return TAKEN
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         return _serve(files, given.ready)
     except Exception as error:
-        _tell(given.ready, f"failed {error}")
+        tell(given.ready, f"failed {error}")
         raise
     finally:
         os.close(lock)
@@ -78,17 +78,10 @@ def _serve(files: AgentFiles, ready: int) -> int:
     os.chdir(files.home.root)
 
     async def work() -> None:
-        await Agent(files).serve(lambda: _tell(ready, f"ready {os.getpid()}"))
+        await Agent(files).serve(lambda: tell(ready, f"ready {os.getpid()}"))
 
     asyncio.run(work())
     return 0
-
-
-def _tell(descriptor: int, line: str) -> None:
-    if descriptor >= 0:
-        with contextlib.suppress(OSError):
-            os.write(descriptor, line.replace("\n", " ").encode() + b"\n")
-            os.close(descriptor)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import select
-import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.agent.client import AgentGoneError, Client
 from orchestrator.agent.files import AgentFiles
+from orchestrator.engine.detached import last_words, start
 from orchestrator.engine.errors import PinoctlError
 
 if TYPE_CHECKING:
@@ -91,55 +88,13 @@ def command(home: Home, app: str, *, python: str, ready: int) -> list[str]:
 
 def _start(files: AgentFiles, environ: Mapping[str, str] | None, python: str, patience: float) -> str:
     """Start an agent and return what it says of itself: `ready PID`, `taken`, `failed WHY`, or nothing when it died."""
-    import orchestrator  # noqa: PLC0415  # only to know where the package is
-
     try:
         files.prepare()
-        log = os.open(files.agent_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
         return f"failed `{error.filename}` cannot be written: {error.strerror}"
-    reading, writing = os.pipe()
-    try:
-        child = subprocess.Popen(
-            command(files.home, files.app, python=python, ready=writing),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=(writing,),
-            start_new_session=True,
-            cwd=Path(orchestrator.__file__).parent.parent,
-            env=None if environ is None else dict(environ),
-        )
-        os.close(writing)
-        writing = -1
-        child.wait()
-        return _read(reading, patience)
-    except OSError as error:
-        return f"failed {error}"
-    finally:
-        os.close(reading)
-        os.close(log)
-        if writing >= 0:
-            os.close(writing)
-
-
-def _read(reading: int, patience: float) -> str:
-    until = time.monotonic() + patience
-    said = b""
-    while not said.endswith(b"\n"):
-        if not select.select([reading], [], [], max(0.0, until - time.monotonic()))[0]:
-            return "failed it took too long"
-        piece = os.read(reading, 4096)
-        if not piece:
-            break
-        said += piece
-    return said.decode("utf-8", "replace").strip()
-
-
-def last_words(log: Path) -> str:
-    """Return the last line that an agent printed, which is its error."""
-    try:
-        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    except OSError:
-        return "it said nothing"
-    return lines[-1] if lines else "it said nothing"
+    return start(
+        lambda ready: command(files.home, files.app, python=python, ready=ready),
+        files.agent_log,
+        environ=environ,
+        patience=patience,
+    )

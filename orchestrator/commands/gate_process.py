@@ -6,13 +6,13 @@ Exit status 0 when nothing is exposed any more, 2 when it could not begin, 3 whe
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.engine.detached import tell
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.engine.home import Home
 from orchestrator.expose.exposures import GateFiles
@@ -39,10 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         files.prepare()
         lock = take_lock(files.lock, patience=PATIENCE)
     except OSError as error:
-        _tell(given.ready, f"failed {error}")
+        tell(given.ready, f"failed {error}")
         return CANNOT_BEGIN
     if lock is None:
-        _tell(given.ready, "taken")
+        tell(given.ready, "taken")
         return TAKEN
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
@@ -56,25 +56,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         def ready() -> None:
             began.append(True)
-            _tell(given.ready, f"ready {os.getpid()}")
+            tell(given.ready, f"ready {os.getpid()}")
 
         try:
             asyncio.run(daemon_of(files.home).serve(ready))
         except (PinoctlError, OSError) as error:
             if began:
                 raise
-            _tell(given.ready, f"failed {error}")
+            tell(given.ready, f"failed {error}")
             return CANNOT_BEGIN
         return 0
 
     return serve() if given.foreground else keep_alive(serve)
-
-
-def _tell(descriptor: int, line: str) -> None:
-    if descriptor >= 0:
-        with contextlib.suppress(OSError):
-            os.write(descriptor, line.replace("\n", " ").encode() + b"\n")
-            os.close(descriptor)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.engine.errors import PinoctlError
@@ -14,6 +12,7 @@ from orchestrator.expose.exposures import GateFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from orchestrator.engine.home import Home
 
@@ -76,59 +75,19 @@ class GateClient:
 
 def _start(files: GateFiles, environ: Mapping[str, str] | None, python: str, patience: float) -> str:
     """Start a gate and return what it says of itself: `ready`, `taken`, `failed WHY`, or nothing when it died."""
-    import subprocess  # noqa: PLC0415  # start-up time of commands that only ask
-
-    import orchestrator  # noqa: PLC0415  # only to know where the package is
+    from orchestrator.engine.detached import start  # noqa: PLC0415  # start-up time of commands that only ask
 
     try:
         files.prepare()
-        log = os.open(files.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
         return f"failed `{error.filename}` cannot be written: {error.strerror}"
-    reading, writing = os.pipe()
-    try:
-        child = subprocess.Popen(
-            command(files.home, python=python, ready=writing),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=(writing,),
-            start_new_session=True,
-            cwd=Path(orchestrator.__file__).parent.parent,
-            env=None if environ is None else dict(environ),
-        )
-        os.close(writing)
-        writing = -1
-        child.wait()  # it detaches at once
-        return _read(reading, patience)
-    except OSError as error:
-        return f"failed {error}"
-    finally:
-        os.close(reading)
-        os.close(log)
-        if writing >= 0:
-            os.close(writing)
-
-
-def _read(reading: int, patience: float) -> str:
-    import select  # noqa: PLC0415  # see _start
-
-    until = time.monotonic() + patience
-    said = b""
-    while not said.endswith(b"\n"):
-        if not select.select([reading], [], [], max(0.0, until - time.monotonic()))[0]:
-            return "failed it took too long"
-        piece = os.read(reading, 4096)
-        if not piece:
-            break
-        said += piece
-    return said.decode("utf-8", "replace").strip()
+    return start(
+        lambda ready: command(files.home, python=python, ready=ready), files.log, environ=environ, patience=patience
+    )
 
 
 def last_words(log: Path) -> str:
-    """Return the last line that the gate printed, which is its error."""
-    try:
-        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    except OSError:
-        return "it said nothing"
-    return lines[-1] if lines else "it said nothing"
+    """Return the last line that the gate printed."""
+    from orchestrator.engine.detached import last_words as read  # noqa: PLC0415  # as above
+
+    return read(log)

@@ -117,7 +117,8 @@ def test_status_of_apps_that_never_ran(invoke, home):
     assert set(found) == {
         "app", "state", "phase", "step", "steps", "reason", "url", "place", "origin", "ref", "path", "log", "pid",
         "since",
-        "running", "ports", "usage", "restarts", "questions", "failed_children", "share_url", "tunnel", "public", "warning",
+        "running", "ports", "usage", "restarts", "questions", "failed_children",
+        "share_url", "tunnel", "public", "warning",
     }  # fmt: skip
     assert (home / "library.sqlite").is_file()
 
