@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from orchestrator.commands.doctor import LITTLE_DISK, OK, PROBLEM, WARNING, Check
+from orchestrator.hosts.resources.network import head
 from orchestrator.hosts.resources.resources import Disk, disk_of
 from orchestrator.hosts.resources.room import size
 from orchestrator.places.choosing import CONTAINER
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 LOOKING: Final = 1.0  # seconds; a daemon that is busy building still answers within one
 COUNTING: Final = 0.4  # seconds; the daemon walks through its volumes, which takes minutes where models are in them
+KNOCKING: Final = 3.0  # seconds that a registry may take to answer
+REGISTRIES: Final = {"docker.io": "registry-1.docker.io"}
 KNOWN_API: Final = "1.44"  # later ones give sizes in another form
 CONTAINERD_ROOT: Final = Path("/var/lib/containerd")
 TOOLKIT: Final = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/install-guide.html"
@@ -56,7 +59,8 @@ class Usage:
 class BaseFound:
     """Tell what apps' images begin with here: `tag` is the base image made from `start`, "" while it is not made.
 
-    `here` tells whether `start` is on the machine, None where nobody asked; `problem` why there can be none.
+    `here` tells whether `start` is on the machine, None where nobody asked; `unreachable` why its registry does not
+    answer, "" where it does or nobody asked; `problem` why there can be none.
     """
 
     start: str = ""
@@ -65,6 +69,7 @@ class BaseFound:
     given: bool = False
     tag: str = ""
     here: bool | None = None
+    unreachable: str = ""
     problem: str = ""
     remedy: str = ""
 
@@ -122,12 +127,15 @@ def examine(
     if not found.usable:
         return Facts(found, needed, meant)
     asked = asker(found)
+    base = base_found(profile, environ, asked)
+    if network and base.here is False:
+        base = replace(base, unreachable=knock(REGISTRIES.get(registry(base.start), registry(base.start))) or "")
     root = root_of(found.info) if asked and found.info.get("Name") == socket.gethostname() else None
     return Facts(
         found,
         needed,
         meant,
-        base_found(profile, environ, asked),
+        base,
         usage(asked, found.api, environ.get("PINOCTL_VOLUME")) if asked else None,
         disk_of(root, {}) if root else None,
         str(root or ""),
@@ -326,9 +334,17 @@ def base_check(base: BaseFound) -> Check:
         return Check("docker base", OK, text)
     if base.here:
         return Check("docker base", OK, f"{text}, which is here; the first one makes a base image from it")
-    return Check("docker base", WARNING if base.given else OK,
-                 f"{text}, which is not here: the first one downloads it from {registry(base.start)}",
-                 "without access to it, name an image that is here: PINOCTL_BASE_IMAGE=IMAGE")  # fmt: skip
+    text = f"{text}, which is not here: the first one downloads it from {registry(base.start)}"
+    instead = f"`export PINOCTL_BASE_IMAGE=$({base_image.folder() / 'rootfs.sh'})` makes an image from Debian's mirror"
+    if base.unreachable:
+        return Check("docker base", WARNING, f"{text}, which cannot be reached: {base.unreachable}",
+                     f"{instead}, or name one that is here: PINOCTL_BASE_IMAGE=IMAGE")  # fmt: skip
+    return Check("docker base", WARNING if base.given else OK, text, f"without access to it {instead}")
+
+
+def knock(host: str) -> str | None:
+    """Ask whether a registry is there; return None when it answered, else why not."""
+    return head(f"https://{host}/v2/", KNOCKING)
 
 
 def registry(reference: str) -> str:

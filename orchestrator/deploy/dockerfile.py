@@ -28,7 +28,7 @@ CACHES: Final = "--mount=type=cache,target=/data/cache,uid=1000,gid=1000"
 
 
 ONLY_BUILDKIT: Final = (
-    "# Docker that is not set to BuildKit stops here and says so, not when all else is done: install its plugin buildx.\n"
+    "# Docker without BuildKit stops here and says so, not when all else is done: install its plugin buildx.\n"
     "RUN --mount=type=tmpfs,target=/tmp true\n"
 )
 

@@ -7,6 +7,7 @@ import dataclasses
 import http.server
 import json
 import os
+import re
 import socket
 import socketserver
 import subprocess
@@ -21,6 +22,7 @@ from typing import Any
 import pytest
 
 import cli
+from orchestrator.commands import doctor_docker
 from orchestrator.commands.doctor_docker import (
     BaseFound,
     Facts,
@@ -320,6 +322,11 @@ def test_what_is_said_of_the_base_image() -> None:
     away = base_check(dataclasses.replace(base, here=False))
     assert (away.level, "downloads it from docker.io" in away.text) == ("ok", True)
     assert "PINOCTL_BASE_IMAGE=" in away.remedy
+    script = re.search(r"\$\(([^)]+)\)", away.remedy)
+    assert script is not None
+    assert Path(script[1]).is_file()
+    cut_off = base_check(dataclasses.replace(base, here=False, unreachable="its name cannot be resolved"))
+    assert (cut_off.level, "docker.io, which cannot be reached: its name" in cut_off.text) == ("warning", True)
     given = base_check(dataclasses.replace(base, here=False, given=True))
     assert (given.level, "PINOCTL_BASE_IMAGE says so" in given.text) == ("warning", True)
     here = base_check(dataclasses.replace(base, here=True))
@@ -377,10 +384,25 @@ def test_a_daemon_that_hangs_holds_doctor_up_for_a_moment_only(tmp_path: Path) -
 
 
 @pytest.mark.docker
+def test_the_registry_is_asked_where_the_network_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def knock(host: str) -> str:
+        asked.append(host)
+        return "no answer"
+
+    monkeypatch.setattr(doctor_docker, "knock", knock)
+    environ = {**os.environ, "PINOCTL_BASE_IMAGE": "doctor-no-such-image:1"}
+    assert examine(NO_GPU, environ, network=False).base.unreachable == ""
+    assert examine(NO_GPU, environ).base.unreachable == "no answer"
+    assert asked == ["registry-1.docker.io"]
+
+
+@pytest.mark.docker
 def test_doctor_with_the_daemon_of_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    if not examine(NO_GPU, os.environ).look.usable:
+    if not examine(NO_GPU, os.environ, network=False).look.usable:
         pytest.skip("no Docker daemon here")
     monkeypatch.setenv("PINOCTL_BASE_IMAGE", "doctor-no-such-image:1")
     status = cli.invoke(["doctor", "--no-network", "--json", "--home", str(tmp_path)])
