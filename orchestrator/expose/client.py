@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MODULE: Final = "orchestrator.commands.gate_process"
 PATIENCE: Final = 30.0
 ANSWER_SECONDS: Final = 15.0
+TRIES: Final = 3
 
 
 def command(home: Home, *, python: str, ready: int) -> list[str]:
@@ -42,12 +43,16 @@ class GateClient:
             raise PinoctlError("the gate does not answer", hint=f"see `{self.files.log}`") from error
 
     def need(self, op: str, **request: Any) -> dict[str, Any]:
-        """Ask for something, with the gate started if there is none; raises PinoctlError."""
-        self.start()
-        answer = self.ask(op, **request)
-        if answer is None:
-            raise PinoctlError(f"the gate ended: {last_words(self.files.log)}", hint=f"see `{self.files.log}`")
-        return answer
+        """Ask for something, with the gate started if there is none; raises PinoctlError.
+
+        What is asked for may be asked for twice: a gate that has nothing to do ends, perhaps just before it is asked.
+        """
+        for _ in range(TRIES):
+            self.start()
+            answer = self.ask(op, **request)
+            if answer is not None:
+                return answer
+        raise PinoctlError(f"the gate ended: {last_words(self.files.log)}", hint=f"see `{self.files.log}`")
 
     def start(
         self,
