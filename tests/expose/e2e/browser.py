@@ -17,7 +17,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--disable-extensions", "--mute-audio",
-    "--ignore-certificate-errors", "--test-third-party-cookie-phaseout", "--site-per-process", "--remote-debugging-port=0", "about:blank",
+    "--ignore-certificate-errors", "--test-third-party-cookie-phaseout", "--site-per-process",
+    "--remote-debugging-port=0", "about:blank",
 )  # fmt: skip
 PATIENCE = 30.0
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import time
 from pathlib import Path
 
 import pytest
 
+from orchestrator.engine.home import Home
+from orchestrator.expose.client import GateClient
 from tests.expose.e2e.lab import fetch, parts
 
 pytestmark = pytest.mark.slow
@@ -186,5 +189,29 @@ def test_torn_keys_are_told_and_nobody_gets_in(lab):
         keys.write_bytes(good)
     assert lab.up("locked") == link
     lab.returns(link)
-    assert os.stat(keys).st_mode & 0o777 == 0o600
+    assert keys.stat().st_mode & 0o777 == 0o600
     assert parts(link)[1] in good.decode()
+
+
+def test_a_gate_that_ends_of_itself_just_when_it_is_asked(lab):
+    link = lab.up("late-again")
+    lab.good("hide", "late-again", "--forget")
+    serving, _ = lab.gate()
+    client = GateClient(Home(lab.home))
+    asked = []
+
+    def ask(op, **request):
+        if op == "expose" and not asked:  # it ends between two questions, as with the last app at every `down`
+            asked.append(op)
+            os.kill(serving, signal.SIGTERM)
+            lab.until(lambda: not alive(serving))
+        return GateClient.ask(client, op, **request)
+
+    client.ask = ask
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in lab.environment().items():
+            patched.setenv(name, value)
+        client.need("expose", app="late-again", given={"tunnel": lab.fixed})
+    assert asked
+    assert lab.gate()[0] != serving
+    assert parts(lab.until(lambda: lab.good("open", "late-again").last))[1] != parts(link)[1], "its token is a new one"

@@ -1,4 +1,4 @@
-"""Every route of an app, through every port, without credentials and with them: closed to the one, open to the other."""
+"""Every route of an app, through every port: closed without credentials, open with them."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ def raw(base, method, target, more, credentials=""):
     where = urlsplit(base)
     ends = "" if "Connection:" in more or "\r\n\r\n" in more else "Connection: close\r\n"
     length = "Content-Length: 2\r\n" if method in {"POST", "PUT", "PATCH"} and "\r\n\r\n" not in more else ""
-    text = f"{method} {target.replace('{base}', base)} HTTP/1.1\r\nHost: {where.netloc}\r\n{credentials}{ends}{length}{more}\r\n"
+    head = f"{method} {target.replace('{base}', base)} HTTP/1.1\r\nHost: {where.netloc}\r\n"
+    text = f"{head}{credentials}{ends}{length}{more}\r\n"
     said, until = b"", time.monotonic() + 10
     with socket.create_connection((where.hostname, where.port), timeout=10) as client:
         client.sendall(text.encode() + (b"{}" if length else b""))
