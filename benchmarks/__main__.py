@@ -13,7 +13,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import containers, gate, measure
+from benchmarks import containers, gate, measure, recovery
 from benchmarks.figures import FIGURES, Measured, table
 from benchmarks.program import BenchError, Program, program
 
@@ -31,6 +31,12 @@ RUNS = {
     "gate_up": 3,
     "gate_websockets": 3,
     "gate_downloads": 3,
+    "recovery_gate": 3,
+    "recovery_keeper": 3,
+    "recovery_client": 3,
+    "recovery_server": 3,
+    "recovery_app": 3,
+    "recovery_up": 3,
 }  # the slow ones; the others as often as --runs says
 NEEDS_APP = {"status", "memory"}
 MEASURES: dict[str, Callable[[Program], float]] = {
@@ -54,6 +60,12 @@ MEASURES: dict[str, Callable[[Program], float]] = {
     "gate_up": gate.up,
     "gate_websockets": gate.websockets,
     "gate_downloads": gate.downloads,
+    "recovery_gate": recovery.gate_killed,
+    "recovery_keeper": recovery.keeper_killed,
+    "recovery_client": recovery.client_killed,
+    "recovery_server": recovery.server_away,
+    "recovery_app": recovery.app_killed,
+    "recovery_up": recovery.down_and_up,
 }
 
 
@@ -77,11 +89,13 @@ def machine() -> str:
 def measured(runs: int, only: set[str]) -> list[Measured]:
     """Take all figures, or those asked for, each `runs` times after one call that does not count."""
     results = []
-    with program() as here:
+    with program() as here, recovery.cleaning():
         for figure in FIGURES:
             if only and figure.key not in only:
                 continue
             if figure.key.startswith("container_") and not containers.usable():
+                continue
+            if figure.key.startswith("recovery_") and not recovery.usable():
                 continue
             take = MEASURES[figure.key]
             try:

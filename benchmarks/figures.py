@@ -44,6 +44,12 @@ FIGURES: Final = (
     Figure("gate_up", "a large upload through the gate, loss against a raw forwarder", "%", None, 20),
     Figure("gate_websockets", "memory of one of 1,000 idle WebSockets in the gate", "kB", None, 50),
     Figure("gate_downloads", "growth of the gate's memory by 200 downloads at once", "MB", None, 100),
+    Figure("recovery_gate", "the gate is killed, until its public URL answers", "ms", None, None),
+    Figure("recovery_keeper", "both its processes are killed, and `up`, until it answers", "ms", None, None),
+    Figure("recovery_client", "the SSH tunnel's client is killed, until the URL answers", "ms", None, None),
+    Figure("recovery_server", "its server comes back after 5 s, until the URL answers", "ms", None, None),
+    Figure("recovery_app", "the app's server is killed, until the URL answers", "ms", None, None),
+    Figure("recovery_up", "`down` and `up` of an exposed app, until the URL answers", "ms", None, None),
 )
 
 
