@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.home import Home
     from orchestrator.expose.daemon import Daemon
 
-PATIENCE: Final = 90.0
+PATIENCE: Final = 60.0
 POLL_SECONDS: Final = 0.1
 BY_WEBSOCKET: Final = frozenset({"comfyui", "invokeai", "jupyter", "streamlit", "swarmui", "flask"})
 TOKENS: Final = {
@@ -109,6 +109,7 @@ class Exposing:
         link = _settle(lambda: self.client.ask("state", app=self.app) or {}, shown, progress)
         if link.url is None and link.note:
             progress.line(f"warning: `{self.app}` cannot be reached from outside: {output.clean(link.note)}", "yellow")
+            output.hint("the gate goes on trying, `pinoctl gate status` shows how; `--no-tunnel` ends that")
         return link
 
     def give_up(self) -> Link:
