@@ -79,13 +79,13 @@ def prepare(home: Home, app: str, data: Path = DATA) -> None:
 
     The app's own lies where no other app sees it, the home's is for all of them.
     """
-    from orchestrator.agent.removing import remove_listed  # noqa: PLC0415  # only at a container's start
+    from orchestrator.agent.removing import NAME, remove_listed  # noqa: PLC0415  # only at a container's start
 
     for name in ("drive", "cache", "logs", "private"):
         (data / name).mkdir(parents=True, exist_ok=True, mode=0o700 if name == "private" else 0o755)
         with (data / name / f".{os.getpid()}.{time.time_ns()}").open("w") as probe:
             Path(probe.name).unlink()
-    remove_listed(home.root / ".carry-removed.json")
+    remove_listed(home.root / NAME, (str(home.api), "/home/pinokio"))
     root = home.app_root(home.app(app)) or home.app(app)
     for path, kept in (
         (home.environment, data / "ENVIRONMENT"),

@@ -1,4 +1,4 @@
-"""Deleting, at a container's start, what its user had deleted in the container before it (places/container/carry)."""
+"""Deleting, at a container's start, what its user deleted in the one before it, or what its launcher has no more."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from orchestrator.engine.disk import remove
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+NAME: Final = ".carry-removed.json"  # of the list, in the home
 ROOTS: Final = ("/pinokio/api", "/home/pinokio")
 
 

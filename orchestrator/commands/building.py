@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestrator.agent.client import Dropped, Event, Message, Output
 from orchestrator.commands import ask, output
 from orchestrator.engine.redaction import is_secret
-from orchestrator.places.container import settings
+from orchestrator.places.container import gpus, settings
+from orchestrator.places.container.endpoint import look_round
 from orchestrator.places.container.making import Making
 from orchestrator.state.locks import waiting_lock
 
@@ -131,8 +132,13 @@ def chosen_settings(home: Home, app: str, place: str, given: Mapping[str, Any]) 
         mounts, taken_back = (), True
     else:
         taken_back = False
-    for mount in mounts:
-        settings.parse_mount(mount)
+    if mounts:
+        here = look_round(os.environ).endpoint.url.startswith("unix:")
+        for mount in mounts:
+            settings.check_mount(mount, os.path.exists if here else None)
+    wanted = given.get("gpus")
+    if wanted not in {None, "all", "none", "auto"}:
+        gpus.parsed(str(wanted))
     sizes = {name: _size(given.get(name), f"--{name}") for name in ("memory", "shm")}
     mode = {True: settings.VOLUME, False: settings.IMAGE, None: None}[given.get("volume_mode")]
     chosen = settings.read(home, app).changed(

@@ -67,6 +67,8 @@ def list_(*, app: str | None, everything: bool, as_json: bool) -> int:
     from orchestrator.places.container.docker import connect  # noqa: PLC0415
 
     found = images.listed(connect(), app)
+    if app is not None and not found:
+        raise BadInputError(f"there is no image of `{app}`", hint="`pinoctl image list` lists all that there are")
     shown = [each for each in found if everything or each.labels.get(names.KIND) != "checkpoint"]
     if as_json:
         output.as_json([images.to_json(each) for each in shown])
@@ -95,16 +97,19 @@ def rm(*, references: tuple[str, ...], unused: bool, yes: bool, home: Path | Non
     An app whose image is removed is built again by the next `up`.
     """
     from orchestrator.commands.confirm import confirm  # noqa: PLC0415  # `--help` does without
-    from orchestrator.places.container import images  # noqa: PLC0415
+    from orchestrator.places.container import images, names  # noqa: PLC0415
     from orchestrator.places.container.docker import connect  # noqa: PLC0415
 
     if bool(references) == unused:
         raise BadInputError("`image rm` needs images or `--unused`", hint="`pinoctl image list --all` lists them")
     docker = connect()
     names_ = list(references) if references else images.unused(docker, home_of(home))
-    missing = [name for name in references if images.by_reference(docker, name) is None]
-    if missing:
-        raise BadInputError(f"there is no image `{missing[0]}`", hint="`pinoctl image list --all` lists them")
+    for name in references:
+        found = images.by_reference(docker, name)
+        if found is None:
+            raise BadInputError(f"there is no image `{name}`", hint="`pinoctl image list --all` lists them")
+        if names.KIND not in found.labels:
+            raise BadInputError(f"the image `{name}` is not pinoctl's", hint=f"`docker image rm {name}` removes it")
     if not names_:
         output.say("no image is unused")
         return 0

@@ -70,6 +70,14 @@ def container_options(function: Function) -> Function:
     return function
 
 
+def _cpus(text: str) -> Any:
+    return 0 if text == "none" else click.FloatRange(min=0, min_open=True)(text)
+
+
+def _pids(text: str) -> Any:
+    return 0 if text == "none" else click.IntRange(min=16)(text)
+
+
 _CONTAINER_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--place",
@@ -87,9 +95,19 @@ _CONTAINER_OPTIONS: tuple[Callable[..., Any], ...] = (
         help="`all`, `none`, a number, identifiers with commas, or `auto`: all where there are any.",
     ),
     click.option("--memory", metavar="SIZE", help="Memory that its container may use, like `16g`, or `none`."),
-    click.option("--cpus", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Processors, like `3.5`."),
-    click.option("--shm", metavar="SIZE", help="Shared memory of its container  [default: 1g]"),
-    click.option("--pids", type=click.IntRange(min=16), metavar="N", help="Processes that may run in its container."),
+    click.option(
+        "--cpus",
+        type=_cpus,
+        metavar="N",
+        help="Processors, like `3.5`, or `none` for no limit.",
+    ),
+    click.option("--shm", metavar="SIZE", help="Shared memory of its container, or `none`  [default: 1g]"),
+    click.option(
+        "--pids",
+        type=_pids,
+        metavar="N",
+        help="Processes that may run in its container, or `none`  [default: 8192]",
+    ),
     click.option(
         "--mount",
         multiple=True,

@@ -49,19 +49,19 @@ class TestOptions:
     def test_all_become_settings(self, home):
         given = parsed(
             "--volume-mode", "--gpus", "0,1", "--memory", "8g", "--cpus", "1.5", "--shm", "512m", "--pids", "99",
-            "--mount", "/a:/b", "--mount", "set:/c:ro", "--base", "debian:12",
+            "--mount", "/usr:/b", "--mount", "set:/c:ro", "--base", "debian:12",
         )  # fmt: skip
         assert chosen_settings(home, "app", "container", given) == Settings(
             place="container", mode="volume", gpus="0,1", memory=8 << 30, cpus=1.5, shm=512 << 20, pids=99,
-            mounts=("/a:/b", "set:/c:ro"), base="debian:12",
+            mounts=("/usr:/b", "set:/c:ro"), base="debian:12",
         )  # fmt: skip
 
     def test_what_was_chosen_before_stays(self, home):
         before = Settings(place="host", mode="volume", memory=1 << 30, mounts=("/a:/b",), answers={"a": 1})
         settings.write(home, "app", before)
         assert chosen_settings(home, "app", "container", parsed()) == before.changed(place="container")
-        changed = chosen_settings(home, "app", "container", parsed("--memory", "2g", "--mount", "/c:/d"))
-        assert (changed.memory, changed.mounts, changed.mode) == (2 << 30, ("/c:/d",), "volume")
+        changed = chosen_settings(home, "app", "container", parsed("--memory", "2g", "--mount", "/usr:/d"))
+        assert (changed.memory, changed.mounts, changed.mode) == (2 << 30, ("/usr:/d",), "volume")
 
     def test_a_limit_is_taken_back(self, home):
         settings.write(home, "app", Settings(memory=1 << 30))
@@ -69,6 +69,35 @@ class TestOptions:
         assert not again.memory
         settings.write(home, "app", again)
         assert not settings.read(home, "app").memory
+
+    @pytest.mark.parametrize("option", ["--cpus", "--pids", "--shm", "--memory"])
+    def test_every_limit_is_taken_back(self, home, option):
+        name = option.removeprefix("--")
+        settings.write(home, "app", Settings(memory=1 << 30, cpus=2.0, shm=1 << 30, pids=99))
+        settings.write(home, "app", chosen_settings(home, "app", "container", parsed(option, "none")))
+        assert getattr(settings.read(home, "app"), name) is None
+        left = {"memory", "cpus", "shm", "pids"} - {name}
+        assert all(getattr(settings.read(home, "app"), each) for each in left)
+
+    @pytest.mark.parametrize("wanted", ["bogus", "-1", "0", "1,x", "device="])
+    def test_what_names_no_card_is_refused_before_the_daemon_is_asked(self, home, wanted):
+        with pytest.raises(BadInputError, match="`--gpus` is"):
+            chosen_settings(home, "app", "container", parsed("--gpus", wanted))
+
+    @pytest.mark.parametrize(
+        "target", ["/", "/data", "/data/", "/pinokio", "/opt/pinoctl", "/opt/pinoctl/code", "/data/private/x"]
+    )
+    def test_nothing_is_mounted_over_what_is_pinoctls(self, home, target, tmp_path):
+        with pytest.raises(BadInputError, match="would hide what pinoctl has"):
+            chosen_settings(home, "app", "container", parsed("--mount", f"{tmp_path}:{target}"))
+
+    def test_a_folder_that_is_not_there_is_not_mounted(self, home, tmp_path, monkeypatch):
+        gone = f"{tmp_path}/gone:/data/drive/models"
+        monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+        with pytest.raises(BadInputError, match=f"there is no `{tmp_path}/gone`"):
+            chosen_settings(home, "app", "container", parsed("--mount", gone))
+        monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")  # that machine's folders are not ours to see
+        assert chosen_settings(home, "app", "container", parsed("--mount", gone)).mounts == (gone,)
 
     @pytest.mark.parametrize("words", [("--memory", "8"), ("--memory", ""), ("--shm", "x"), ("--mount", "a")])
     def test_values_that_are_none_are_refused_by_us(self, home, words):

@@ -67,10 +67,10 @@ def test_a_build_leaves_an_app_on_the_host(home):
 class TestTrial:
     def test_what_cannot_be_had_is_not_kept(self, home, capsys):
         settings.write(home, "app", Settings(place=CONTAINER, memory=1 << 30, answers={"a": 1}))
-        now = placed(home, "app", None, {"mount": ("/nope:/x",), "memory": "2g"}, quiet=True)
+        now = placed(home, "app", None, {"mount": ("/usr:/x",), "memory": "2g"}, quiet=True)
         settings.write(home, "app", settings.read(home, "app").changed(answers={"b": 2}))
         with pytest.raises(RefusedError), on_trial(home, "app", now):
-            raise RefusedError("there is no `/nope`")
+            raise RefusedError("it cannot be mounted")
         assert settings.read(home, "app") == Settings(place=CONTAINER, memory=1 << 30, answers={"b": 2})
         assert "keeps the settings" in capsys.readouterr().err
 

@@ -60,8 +60,14 @@ def test_what_names_no_card_is_refused(wanted):
         requests(wanted, RUNTIME, card=True)
 
 
-@pytest.mark.parametrize("wanted", ["\u00b2", "ALL"])
-def test_other_words_are_identifiers_and_break_nothing(wanted):
+@pytest.mark.parametrize("wanted", ["\u00b2", "ALL", "-1", "bogus", "0,bogus"])
+def test_other_words_are_refused(wanted):
+    with pytest.raises(BadInputError, match="`--gpus` is"):
+        requests(wanted, RUNTIME, card=True)
+
+
+@pytest.mark.parametrize("wanted", ["MIG-1a2b", "MIG-GPU-1a/0/0", "nvidia.com/gpu=0"])
+def test_identifiers_have_several_forms(wanted):
     assert one(wanted, RUNTIME)["DeviceIDs"] == [wanted]
 
 

@@ -47,8 +47,8 @@ class TestSettings:
     def test_a_mount_that_there_is_not_changes_nothing(self, app: Lab) -> None:
         before = identity(app)
         refused = app.run(*app.up_words("--mount", "/nonexistent-folder:/x"))
-        assert refused.status == 1
-        assert "/nonexistent-folder" in refused.said
+        assert refused.status == 2
+        assert "there is no `/nonexistent-folder`" in refused.said
         assert identity(app) == before
         assert app.ps()["state"] == "ready"
         assert app.run("up", app.app).status == 0  # what was refused is not kept

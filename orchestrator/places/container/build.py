@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.client import AgentGoneError, Client, Event, Message, Output
 from orchestrator.agent.inside import LEFT
+from orchestrator.agent.removing import NAME as REMOVED_LIST
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.engine.redaction import HIDDEN, is_secret
 from orchestrator.places.container import base_image, chain, code, files, gpus, images, launcher, names, own
@@ -260,23 +261,28 @@ class Build:
         )
         return create(self.docker, spec)
 
-    def _changed(self, container: str) -> list[launcher.LauncherFile] | None:
-        """Return the launcher's files that are new to a container, None when there are none."""
+    def _changed(self, container: str) -> tuple[list[launcher.LauncherFile], list[str]] | None:
+        """Return the launcher's files that are new to a container and those that it has no more, None without any."""
         now = launcher.digests(self._reading.files, sums=sums_of(self.home))
         known = files.read_json(self.docker, container, f"{self._kept}/launcher.json")
         before = known if isinstance(known, dict) else {}
         changed = [file for file in self._reading.files if before.get(file.path) != now[file.path]]
-        return None if known is not None and not changed else changed
+        gone = sorted(set(before) - set(now))
+        return None if known is not None and not changed and not gone else (changed, gone)
 
     def _put_launcher(self, container: str) -> None:
-        """Write what is new in the launcher into the container; what steps made of its files stays."""
-        changed = self._changed(container)
-        if changed is None:
+        """Bring the launcher in the container to where it is here; what steps made of its other files stays."""
+        found = self._changed(container)
+        if found is None:
             return
+        changed, gone = found
         now = launcher.digests(self._reading.files, sums=sums_of(self.home))
         folder = self.home.app(self.app)
         with launcher.packed(folder, changed, f"api/{self.app}") as archive, told("the launcher cannot be copied"):
             self.docker.api.put_archive(container, self._inner, archive)
+        if gone:  # the agent deletes them when it starts
+            listed = json.dumps([f"{self._inner}/api/{self.app}/{path}" for path in gone]).encode()
+            files.write(self.docker, container, f"{self._inner}/{REMOVED_LIST}", listed, below=self._inner)
         content = json.dumps(now).encode()
         files.write(
             self.docker, container, f"{self._inner}/installed/{self.app}/launcher.json", content, below=self._inner

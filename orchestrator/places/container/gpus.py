@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.engine.errors import BadInputError
 from orchestrator.places.container.docker import DockerError
@@ -11,6 +12,7 @@ from orchestrator.places.container.endpoint import gpu_support
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+IDENTIFIER: Final = re.compile(r"\d+|(?:GPU|MIG)-[\w./-]+|[\w.-]+/[\w.-]+=[\w.:-]+")
 MISSING = "install the NVIDIA Container Toolkit, run `nvidia-ctk runtime configure --runtime=docker` and restart Docker"
 
 
@@ -47,7 +49,7 @@ def parsed(wanted: str) -> tuple[int, list[str]]:
     if wanted.isdecimal() and int(wanted) > 0:
         return int(wanted), []
     names = [name.strip() for name in wanted.removeprefix("device=").split(",") if name.strip()]
-    if not names or wanted.isdecimal():
+    if not names or wanted.isdecimal() or not all(map(IDENTIFIER.fullmatch, names)):
         raise BadInputError(
             f"`--gpus` is `all`, `none`, a number from 1, or identifiers, got `{wanted}`",
             hint="for example `--gpus 1`, `--gpus 0,1` or `--gpus device=0`",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import json
+import posixpath
 import re
 import secrets
 import shutil
@@ -25,6 +26,8 @@ IMAGE, VOLUME = "image", "volume"
 UNITS: Final = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", re.IGNORECASE)
 
+OURS_WHOLLY: Final = ("/opt/pinoctl", "/data/private", "/pinokio/run", "/data/run")
+OURS: Final = frozenset({*OURS_WHOLLY, "/", "/data", "/pinokio", "/pinokio/api", "/pinokio/installed"})
 VOLUME_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
@@ -156,6 +159,22 @@ def parse_size(text: str, option: str) -> int:
     if not 1 << 20 <= size < 1 << 60:
         raise BadInputError(f"`{option}` is a size of 1 MiB or more, got `{text}`", hint="write it like `8g` or `512m`")
     return int(size)
+
+
+def check_mount(text: str, exists: Callable[[str], bool] | None) -> None:
+    """Refuse a mount over what pinoctl has there itself, or of a folder that is not there; raises BadInputError.
+
+    `exists` tells of a folder of the daemon's machine, None where that is another one.
+    """
+    mount = parse_mount(text)
+    target = posixpath.normpath(mount["Target"])
+    if target in OURS or any(target.startswith(f"{each}/") for each in OURS_WHOLLY):
+        raise BadInputError(
+            f"`--mount {text}` would hide what pinoctl has at `{target}`",
+            hint="mount it elsewhere, for example below `/data/drive` or in the app's folder `/pinokio/api/APP`",
+        )
+    if mount["Type"] == "bind" and exists is not None and not exists(mount["Source"]):
+        raise BadInputError(f"there is no `{mount['Source']}` to mount", hint="make it first, or name another folder")
 
 
 def parse_mount(text: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import termios
 import tty
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.places.container.docker import Docker, told
+from orchestrator.places.container.docker import Docker, DockerError, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +42,11 @@ def execute(docker: Docker, container: str, command: Sequence[str], *, folder: s
         reply.close()
     with told():
         status = docker.api.exec_inspect(made["Id"])["ExitCode"]
-    return int(status or 0)
+    if status is None:
+        raise DockerError(
+            "the connection to the container broke before the command ended", hint="it may be at work there still"
+        )
+    return int(status)
 
 
 @contextlib.contextmanager

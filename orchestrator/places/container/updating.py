@@ -123,6 +123,11 @@ class Updating:
 
     def back(self, environment: Mapping[str, str]) -> dict[str, Any]:
         """Run the app from the image before its last update again; what its user made since comes along."""
+        if settings.read(self.place.home, self.app).mode == settings.VOLUME:
+            raise PinoctlError(
+                f"`{self.app}` is installed on the volume, which keeps no earlier version",
+                hint="a failed update is undone by itself; with `--image-mode` apps can go back after a good one, too",
+            )
         found = images.previous(self.place.docker, self.place.home, self.app)
         if found is None:
             raise PinoctlError(
