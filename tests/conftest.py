@@ -22,6 +22,7 @@ SERVING = (
     "agent/test_spawn",
     "bad_input/test_output",
     "engine/test_checklist",
+    "expose/e2e/",
     "patterns/",
     "ports/",
 )
