@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.commands import output
 from orchestrator.engine.errors import BadInputError
 from orchestrator.launcher.names import ADVICE, find_installed, installed, listing, near, valid_name
 
@@ -22,7 +23,7 @@ def installed_app(home: Home, text: str) -> str:
     if name is not None:
         return name
     if not valid_name(text) and not _is_place(text):
-        raise BadInputError(f"{text!r} cannot be the name of an app", hint=ADVICE)
+        raise BadInputError(f"`{output.clean(text)}` cannot be the name of an app", hint=ADVICE)
     known = installed(home)
     if not known:
         raise BadInputError(

@@ -74,7 +74,8 @@ def _assignment(text: str) -> tuple[str, str]:
 def _checked(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise BadInputError(
-            f"{name!r} cannot be the name of a variable", hint="use letters, digits and `_`, not beginning with a digit"
+            f"`{output.clean(name)}` cannot be the name of a variable",
+            hint="use letters, digits and `_`, not beginning with a digit",
         )
     return name
 
