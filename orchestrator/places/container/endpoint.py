@@ -237,7 +237,7 @@ def gpu_support(info: Mapping[str, Any]) -> str:
 
 
 def containerd_store(info: Mapping[str, Any]) -> bool:
-    """Tell whether images are kept by containerd, where each commit costs a second and more."""
+    """Tell whether images are kept by containerd, where each commit takes seconds, more for large images."""
     return any("io.containerd.snapshotter" in str(value) for pair in info.get("DriverStatus") or () for value in pair)
 
 
