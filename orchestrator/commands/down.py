@@ -41,12 +41,16 @@ def down(*, app: str | None, everything: bool, home: Path | None, as_json: bool)
     stopped, failed = [], False
     for name in names:
         try:
+            hide(where, name, keep=True)
+        except PinoctlError as error:  # a gate that hangs is no reason to let the app run
+            output.report(error)
+            failed = True
+        try:
             was = stop_everywhere(where, name)
         except PinoctlError as error:  # the others are stopped all the same
             output.report(error)
             failed = True
             continue
-        hide(where, name, keep=True)
         stopped.append({"app": name, "stopped": was})
         if not as_json:
             output.say(f"`{name}` is stopped" if was else f"`{name}` was not running")

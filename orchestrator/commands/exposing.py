@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ TOKENS: Final = {
     "ngrok": "NGROK_AUTHTOKEN",
     "cloudflared-named": "CLOUDFLARED_TOKEN",
 }  # what `--tunnel NAME` cannot do without
+WHERE: Final = ("PINOCTL_PLATFORM", "PINOCTL_PUBLIC_URL", "PINOCTL_GATE_PORT")  # what may be said of this machine
 SETTLED: Final = frozenset({"up", "failed", "none"})
 
 
@@ -40,6 +42,7 @@ class Link:
     link: str | None
     provider: str | None
     note: str = ""
+    trying: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return what `up --json` and others tell of it."""
@@ -109,22 +112,35 @@ class Exposing:
         link = _settle(lambda: self.client.ask("state", app=self.app) or {}, shown, progress)
         if link.url is None and link.note:
             progress.line(f"warning: `{self.app}` cannot be reached from outside: {output.clean(link.note)}", "yellow")
-            output.hint("the gate goes on trying, `pinoctl gate status` shows how; `--no-tunnel` ends that")
+            if link.trying:
+                output.hint("the gate goes on trying, `pinoctl gate status` shows how; `--no-tunnel` ends that")
         return link
+
+    def now(self) -> Mapping[str, Any]:
+        """Return what the gate shows of the app."""
+        return self.client.ask("state", app=self.app) or self.shown
 
     def give_up(self) -> Link:
         """Close the door of an app that did not come up; how it was exposed is kept for its next start."""
-        self.client.ask("hide", app=self.app, keep=True)
+        self.client.ask("hide", app=self.app, keep=True, failed=True)
         return NOWHERE
 
+    def take_back(self) -> None:
+        """Put the exposure back to what it was before, as what it was for was never begun."""
+        with contextlib.suppress(PinoctlError):
+            self.client.ask("hide", app=self.app, undo=True)
 
-def begin(home: Home, app: str, given: Mapping[str, Any], *, restart: bool = True) -> Exposing:
-    """Have the gate expose an app; raises PinoctlError."""
+
+def begin(home: Home, app: str, given: Mapping[str, Any], *, restart: bool = False) -> Exposing:
+    """Have the gate expose an app; raises PinoctlError. With `restart` the hours that it may run count anew."""
     client = GateClient(home)
     brought = accounts.brought(os.environ)
     brought.update(_typed(home, given.get("tunnel"), brought))
     wanted = {**given, "streams": streams(home, app)}
-    return Exposing(client, app, client.need("expose", app=app, given=wanted, restart=restart, accounts=brought))
+    elsewhere = {name: os.environ[name] for name in WHERE if os.environ.get(name)}
+    return Exposing(
+        client, app, client.need("expose", app=app, given=wanted, restart=restart, accounts=brought, environ=elsewhere)
+    )
 
 
 def streams(home: Home, app: str) -> bool:
@@ -178,15 +194,16 @@ def link_of(shown: Mapping[str, Any]) -> Link:
         shown.get("share_link") or shown.get("link"),
         tunnel.get("provider"),
         str(tunnel.get("reason") or ""),
+        trying=bool(tunnel.get("trying")),
     )
 
 
-def shown_links(home: Home) -> dict[str, dict[str, Any]]:
-    """Return what the gate says of every exposed app, by app; nothing where no gate runs."""
-    try:
-        answer = GateClient(home).ask("list", timeout=2.0)
-    except PinoctlError:
-        return {}
+def shown_links(home: Home, *, patience: float = 5.0) -> dict[str, dict[str, Any]]:
+    """Return what the gate says of every exposed app, by app; nothing where no gate runs.
+
+    Raises PinoctlError for one that does not answer.
+    """
+    answer = GateClient(home).ask("list", timeout=patience)
     return {str(each["app"]): each for each in (answer or {}).get("apps", ())}
 
 
@@ -224,11 +241,15 @@ def look(home: Home, app: str) -> dict[str, Any]:
 
 def daemon_of(home: Home) -> Daemon:
     """Make the gate of a home, with everything that it needs to know of apps and of this machine."""
-    from orchestrator.expose.daemon import Daemon  # noqa: PLC0415  # only the gate's process needs it
+    from orchestrator.commands.overview import known_apps  # noqa: PLC0415  # only the gate's process needs it
+    from orchestrator.expose.daemon import Daemon  # noqa: PLC0415  # as above
     from orchestrator.expose.surroundings import survey  # noqa: PLC0415  # as above
     from orchestrator.places.choosing import place_of  # noqa: PLC0415  # as above
 
     def stop_app(app: str) -> None:
         place_of(home, app).stop(app)
 
-    return Daemon(home, survey(home, os.environ), look=lambda app: look(home, app), stop_app=stop_app)
+    def running() -> list[str]:
+        return [app for app in known_apps(home) if look(home, app).get("word") in {"installing", "starting", "ready"}]
+
+    return Daemon(home, survey(home, os.environ), look=lambda app: look(home, app), stop_app=stop_app, running=running)

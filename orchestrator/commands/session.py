@@ -69,6 +69,10 @@ class Session:
         """Return the app's state now."""
         return state_of(self.client.status()) or AppState()
 
+    def ready(self) -> bool:
+        """Tell whether the app is up at this moment."""
+        return self.state().phase is Phase.READY
+
     def busy(self) -> bool:
         """Tell whether somebody else's command is installing or starting the app at this moment."""
         return self.state().phase in {Phase.INSTALLING, Phase.STARTING}

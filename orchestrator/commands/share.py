@@ -9,7 +9,7 @@ import click
 
 from orchestrator.commands import output
 from orchestrator.commands.options import home_of, home_option, json_option, quiet_option
-from orchestrator.engine.errors import BadInputError
+from orchestrator.engine.errors import BadInputError, PinoctlError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,7 @@ def share(
     began by it.
     """
     from orchestrator.commands.apps import installed_app  # noqa: PLC0415  # `--help` does without
-    from orchestrator.commands.exposing import begin, shown_links  # noqa: PLC0415
+    from orchestrator.commands.exposing import begin  # noqa: PLC0415
     from orchestrator.commands.open import draw  # noqa: PLC0415
     from orchestrator.commands.progress import Progress  # noqa: PLC0415
     from orchestrator.expose.guard.durations import parse  # noqa: PLC0415
@@ -56,11 +56,16 @@ def share(
     seconds = None if span is None else parse(span)
     where = home_of(home)
     name = installed_app(where, app)
-    if name not in shown_links(where):
-        begin(where, name, {}).settle(Progress(name, quiet=quiet))
-    shown = shown_links(where).get(name) or {}
+    exposing = begin(where, name, {})
+    exposing.settle(Progress(name, quiet=quiet))
+    shown = exposing.now()
+    if shown.get("share_template") is None and (shown.get("tunnel") or {}).get("state") != "none":
+        raise PinoctlError(
+            f"a link to `{name}` would lead nowhere, as it cannot be reached from outside",
+            hint="`pinoctl gate status` shows why; with `--no-tunnel` links lead to this machine",
+        )
     made = keys_of(where).share(name, seconds=seconds, once=once, label=label)
-    link = str(shown.get("share_template") or shown.get("template") or "").replace("{token}", made.token)
+    link = str(shown.get("share_template") or shown["template"]).replace("{token}", made.token)
     if as_json:
         output.as_json({"app": name, "link": link, **described(made)})
         return 0

@@ -22,7 +22,7 @@ from orchestrator.commands.options import (
     parse_args,
     quiet_option,
 )
-from orchestrator.engine.errors import BadInputError
+from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.places.choosing import CONTAINER
 
 if TYPE_CHECKING:
@@ -219,7 +219,6 @@ def fetched_app(home: Home, text: str, name: str | None, *, quiet: bool) -> Fetc
 
 
 def _remember(home: Home, fetched: Fetched) -> None:
-    from orchestrator.engine.errors import PinoctlError  # noqa: PLC0415  # see above
     from orchestrator.state.library import Library  # noqa: PLC0415
     from orchestrator.state.rows import AppRow  # noqa: PLC0415
 
@@ -236,7 +235,7 @@ def bring_up(home: Home, name: str, wish: Wish, *, as_json: bool, quiet: bool) -
     from orchestrator.commands.session import Session  # noqa: PLC0415  # see above
 
     with Session(home, name, quiet=quiet) as session:
-        exposing = begin_exposing(home, name, wish.exposure)
+        exposing = begin_exposing(home, name, wish.exposure, restart=not session.ready())
         joined = session.busy()
         if joined:
             session.progress.line(f"another command is bringing `{name}` up already; this one waits for it")
@@ -259,6 +258,10 @@ def bring_up(home: Home, name: str, wish: Wish, *, as_json: bool, quiet: bool) -
             result = session.do(work)
         except KeyboardInterrupt:
             return interrupted(home, name, joined=joined)
+        except PinoctlError:
+            if exposing is not None:
+                exposing.take_back()
+            raise
         if as_json or result.get("failed"):
             session.at.mirror_logs(name)
         if exposing is None and result.get("share") and not wish.exposure and not result.get("failed"):
@@ -266,11 +269,14 @@ def bring_up(home: Home, name: str, wish: Wish, *, as_json: bool, quiet: bool) -
         return finish(session, result, as_json=as_json, exposing=exposing)
 
 
-def begin_exposing(home: Home, name: str, given: Mapping[str, Any] | None) -> Exposing | None:
-    """Have the gate expose an app if it is to be; the way in from outside is made while the app starts."""
+def begin_exposing(home: Home, name: str, given: Mapping[str, Any] | None, *, restart: bool = False) -> Exposing | None:
+    """Have the gate expose an app if it is to be; the way in from outside is made while the app starts.
+
+    With `restart` the hours that it may run count from now.
+    """
     from orchestrator.commands.exposing import begin, to_be_exposed  # noqa: PLC0415  # see above
 
-    return begin(home, name, given or {}) if to_be_exposed(home, name, given or {}) else None
+    return begin(home, name, given or {}, restart=restart) if to_be_exposed(home, name, given or {}) else None
 
 
 def start_script(session: Session, wish: Wish) -> tuple[str | None, dict[str, Any] | None]:

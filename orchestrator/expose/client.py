@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from orchestrator import __version__
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.expose.asking import ask
 from orchestrator.expose.exposures import GateFiles
@@ -63,9 +64,16 @@ class GateClient:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Start the gate if there is none; safe to call from several processes at once. Raises PinoctlError."""
+        """Start the gate if there is none; safe to call from several processes at once. Raises PinoctlError.
+
+        One of another version of pinoctl is ended first; the new one goes on with its ports and sessions.
+        """
         until = clock() + patience
-        while self.ask("ping") is None:
+        while (there := self.ask("ping")) is None or there.get("version") != __version__:
+            if there is not None:
+                self.ask("quit")
+                sleep(0.05)
+                continue
             said = _start(self.files, environ, python, max(0.1, until - clock()))
             if said.startswith("failed") or (not said and clock() >= until):
                 why = said.removeprefix("failed").strip() or last_words(self.files.log)

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import secrets
 import signal
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from orchestrator import __version__
 from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.expose import accounts
 from orchestrator.expose.control import Control
@@ -26,6 +26,8 @@ from orchestrator.expose.gate.proxy import GateError
 from orchestrator.expose.guard.finish import NotAllowedError, finish
 from orchestrator.expose.guard.gpu import Patient, gpu_use
 from orchestrator.expose.guard.states import Sample, together
+from orchestrator.expose.saying import say
+from orchestrator.expose.surroundings import survey
 from orchestrator.expose.tunnels.fetching import Fetching
 from orchestrator.expose.tunnels.spawn import run
 from orchestrator.expose.watching import Watched, Watcher
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS: Final = 5.0  # with nothing exposed, until the process ends
 GONE_SECONDS: Final = 15.0  # how long an app may be stopped before its door closes: restarts are shorter
+AT_WORK: Final = frozenset({"installing", "starting", "ready"})
 GONE: Final = frozenset({"stopped", "not installed"})
 PROGRAM_SECONDS: Final = 60.0
 NONCE_BYTES: Final = 16
@@ -51,7 +54,8 @@ NONCE_BYTES: Final = 16
 class Daemon:
     """Expose the apps of one home; `serve` until nothing is exposed any more.
 
-    `look` says how an app is and where it listens (see Watcher), `stop_app` stops one; both may block.
+    `look` says how an app is and where it listens (see Watcher), `stop_app` stops one, `running` lists those of the
+    home that run, exposed or not; all of them may block.
     """
 
     def __init__(
@@ -61,21 +65,23 @@ class Daemon:
         *,
         look: Callable[[str], Mapping[str, Any]],
         stop_app: Callable[[str], None],
+        running: Callable[[], Sequence[str]] = tuple,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.files = GateFiles(home)
         self.files.prepare()
         self.surroundings = surroundings
-        self._stop_app = stop_app
+        self._stop_app, self._running = stop_app, running
         self._sleep = sleep
         self._audit = Audit(self.files.audit)
         self.keys = Keys(self.files.keys, audit=self._audit)
         self.watcher = Watcher(look, self._changed, sleep=sleep)
         self._apps: dict[str, Exposed] = {}
-        self._exposures = read(self.files.exposed, _say)
+        self._exposures = read(self.files.exposed, say)
         self._common: Gate | None = None
-        self._stopping = False
+        self._stopping = 0
+        self._undo: dict[str, Exposure | None] = {}
         self._work = asyncio.Lock()
         self._ended = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -99,7 +105,7 @@ class Daemon:
             audit=lambda _event: None,
             save=self._save,
             stop=self._stop,
-            provide=Fetching(_say).provide,
+            provide=Fetching(say).provide,
             gpu=Patient(gpu_use),
             sample_all=self._sample_all,
             boot=_boot_id,
@@ -169,7 +175,7 @@ class Daemon:
         try:
             await self._begin(exposure)
         except (PinoctlError, OSError) as error:
-            _say(f"{exposure.app}: {error}")
+            say(f"{exposure.app}: {error}")
 
     async def _until_idle(self) -> None:
         while not self._ended.is_set():
@@ -190,7 +196,12 @@ class Daemon:
         return await operation(self, request)
 
     async def _ping(self, _request: Mapping[str, Any]) -> dict[str, Any]:
-        return {"apps": len(self._apps)}
+        return {"apps": len(self._apps), "version": __version__}
+
+    async def _quit(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+        """End this process; what is exposed stays so for the next one."""
+        asyncio.get_running_loop().call_later(0.01, self._ended.set)
+        return {}
 
     async def _list(self, _request: Mapping[str, Any]) -> dict[str, Any]:
         return {"apps": [exposed.shown() for exposed in self._apps.values()]}
@@ -204,40 +215,47 @@ class Daemon:
 
     async def _expose(self, request: Mapping[str, Any]) -> dict[str, Any]:
         app, given = _app(request), request.get("given") or {}
-        brought = request.get("accounts") or {}
         async with self._work:
-            if brought:  # newer than what this process was started with
-                accounts.keep(self.files.accounts, brought)
-                here = self.machinery.surroundings
-                self.surroundings = replace(here, environ={**here.environ, **brought})
-                self.machinery.surroundings = self.surroundings
-            before = self._exposures.get(app)
+            renewed = self._renew(request.get("accounts") or {}, request.get("environ") or {})
+            before, there = self._exposures.get(app), self._apps.get(app)
             exposure = (before or Exposure(app)).changed({**given, "active": True})
-            if request.get("restart") or before is None or not before.active:
+            if request.get("restart"):
                 exposure = exposure.changed({"meter": {}})  # the hours count since `up`
-            there = self._apps.get(app)
+            if there is not None and (there.gate is None or renewed == "elsewhere"):
+                await self._end(app)
+                there = None
             if there is None:
-                exposed = await self._begin(exposure)
+                there = await self._begin(exposure)
             else:
-                exposed = there
-                moved = exposure.tunnel != there.exposure.tunnel
-                there.exposure = exposure
-                there.guard()
-                if moved:
-                    await there.unreach()
-                if moved or there.problem:
-                    await there.reach()
-            self._save(exposed.exposure)
+                await there.change(exposure, again=bool(renewed))
+            self._undo[app] = before
+            self._save(there.exposure)
             self.watcher.lost(app)
-            return exposed.shown()
+            return there.shown()
+
+    def _renew(self, brought: Mapping[str, str], environ: Mapping[str, str]) -> str:
+        """Take what a command knows better than this process: tokens, and where this machine is reached.
+
+        Returns what that changes: `elsewhere` when doors have to be opened anew, `` for nothing.
+        """
+        here, kept = self.surroundings, accounts.read(self.files.accounts)
+        known = {name: here.environ.get(name, "") for name in environ}
+        fresh = {name: value for name, value in brought.items() if {**kept, **here.environ}.get(name) != value}
+        if fresh:
+            accounts.keep(self.files.accounts, brought)
+        if fresh or known != environ:
+            now = {**here.environ, **brought, **environ}
+            self.surroundings = survey(here.home, now) if known != environ else replace(here, environ=now)
+            self.machinery.surroundings = self.surroundings
+        return "elsewhere" if known != environ else "tokens" if fresh else ""
 
     async def _begin(self, exposure: Exposure) -> Exposed:
         exposed = Exposed(exposure, self.machinery)
-        self.watcher.add(exposure.app)
         self.keys.token(exposure.app)
+        self._apps[exposure.app] = exposed
+        self.watcher.add(exposure.app)
         try:
             await exposed.open(await self._shared_port())
-            self._apps[exposure.app] = exposed
             await exposed.reach()
         except BaseException:
             self._apps.pop(exposure.app, None)
@@ -264,6 +282,12 @@ class Daemon:
     async def _hide(self, request: Mapping[str, Any]) -> dict[str, Any]:
         app = _app(request)
         async with self._work:
+            if request.get("undo"):
+                return {"hidden": await self._take_back(app)}
+            exposed = self._apps.get(app)
+            if request.get("failed") and exposed is not None and exposed.exposure.at_end == MACHINE:
+                await exposed.shut()  # its guard goes on: nothing else would stop the machine
+                return {"hidden": True}
             hidden = await self._end(app)
             if not request.get("keep"):
                 hidden = self._exposures.pop(app, None) is not None or hidden
@@ -271,6 +295,21 @@ class Daemon:
             if request.get("forget"):
                 self.keys.remove(app)
         return {"hidden": hidden}
+
+    async def _take_back(self, app: str) -> bool:
+        """Put an app's exposure back to what it was before the last command."""
+        before, there = self._undo.pop(app, None), self._apps.get(app)
+        if before is not None and before.active and there is not None:
+            await there.change(before)
+            self._save(before)
+            return False
+        hidden = await self._end(app)
+        if before is None:
+            self._exposures.pop(app, None)
+        else:
+            self._exposures[app] = before
+        self._write()
+        return hidden
 
     async def _end(self, app: str) -> bool:
         exposed = self._apps.pop(app, None)
@@ -286,8 +325,12 @@ class Daemon:
     # -- what happens by itself
 
     def _changed(self, app: str, seen: Watched) -> None:
-        _say(f"{app}: {seen.word}{f' ({seen.detail})' if seen.detail else ''}")
-        if seen.word in GONE and app in self._apps:
+        say(f"{app}: {seen.word}{f' ({seen.detail})' if seen.detail else ''}")
+        exposed = self._apps.get(app)
+        if exposed is None:
+            return
+        exposed.worked = exposed.worked or seen.word in AT_WORK
+        if seen.word in GONE and exposed.worked:  # one that never ran is waited for
             task = asyncio.ensure_future(self._close_when_gone(app))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -295,19 +338,31 @@ class Daemon:
     async def _close_when_gone(self, app: str) -> None:
         await self._sleep(GONE_SECONDS)
         async with self._work:
-            if self.watcher.seen(app).word in GONE and not self._stopping:
+            exposed = self._apps.get(app)
+            if exposed is None or self._stopping or self.watcher.seen(app).word not in GONE:
+                return
+            if exposed.exposure.at_end == MACHINE and exposed.guarded:
+                await exposed.shut()  # see _hide
+            else:
                 await self._end(app)
 
     async def _sample_all(self) -> Sample:
-        clock = self.machinery.clock
-        return together([await exposed.sample() for exposed in list(self._apps.values())], clock())
+        gpu = await self.machinery.gpu()  # once for all: a driver that hangs costs seconds
+        return together([await exposed.sample(gpu) for exposed in list(self._apps.values())], self.machinery.clock())
 
     async def _stop(self, app: str, what: str, verdict: Verdict) -> None:
         """Stop the app, or every app and the machine; what fails is tried again by the guard that asks for it."""
 
         async def stop_apps() -> None:
-            for each in list(self._apps) if what == MACHINE else [app]:
-                await asyncio.to_thread(self._stop_app, each)
+            failed: Exception | None = None
+            apps = dict.fromkeys([*self._apps, *await asyncio.to_thread(self._running)]) if what == MACHINE else (app,)
+            for each in apps:
+                try:
+                    await asyncio.to_thread(self._stop_app, each)
+                except Exception as error:  # noqa: BLE001, PERF203  # the others are to save what they have all the same
+                    failed = error
+            if failed is not None:
+                raise failed
 
         async def machine() -> None:
             here = self.surroundings
@@ -315,16 +370,17 @@ class Daemon:
                 raise NotAllowedError(why)
             await stop_machine(here.platform, here.signs, ask, self._run)
 
-        self._stopping = what == MACHINE  # the doors stay, as their guards are what tries again
-
-        outcome = await finish(
-            "machine" if what == MACHINE else "app", verdict, stop_apps=stop_apps, stop_machine=machine
-        )
-        self._stopping = False
+        self._stopping += 1  # the doors stay meanwhile
+        try:
+            outcome = await finish(
+                "machine" if what == MACHINE else "app", verdict, stop_apps=stop_apps, stop_machine=machine
+            )
+        finally:
+            self._stopping -= 1
+        say(f"{app}: {outcome}")
+        self._audit.note(f"stopped: {outcome}", app=app)
         for each in [name for name in self._apps if self.watcher.seen(name).word in GONE]:
             self._changed(each, self.watcher.seen(each))
-        _say(f"{app}: {outcome}")
-        self._audit.note(f"stopped: {outcome}", app=app)
 
     async def _run(self, words: Sequence[str]) -> tuple[int, str]:
         """Run a provider's program; returns its exit status and what it said."""
@@ -350,13 +406,9 @@ _OPERATIONS: Final[dict[str, Callable[[Daemon, Mapping[str, Any]], Awaitable[dic
     "list": Daemon._list,  # noqa: SLF001  # as above
     "state": Daemon._state,  # noqa: SLF001  # as above
     "expose": Daemon._expose,  # noqa: SLF001  # as above
+    "quit": Daemon._quit,  # noqa: SLF001  # as above
     "hide": Daemon._hide,  # noqa: SLF001  # as above
 }
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
 
 
 def _app(request: Mapping[str, Any]) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -17,7 +16,8 @@ from orchestrator.expose.gate.trust import LOOPBACK, Trust
 from orchestrator.expose.guard.finish import warning
 from orchestrator.expose.guard.states import HoursGuard, IdleGuard, Meter, Sample, Verdict
 from orchestrator.expose.guard.watch import Watch
-from orchestrator.expose.tunnels.choosing import choose
+from orchestrator.expose.saying import say
+from orchestrator.expose.tunnels.choosing import Choice, choose
 from orchestrator.expose.tunnels.provider import Here, Wants
 from orchestrator.expose.tunnels.supervisor import Effects, State, Tunnel
 from orchestrator.expose.watching import WORKING
@@ -66,9 +66,14 @@ class Exposed:
     tunnel: Tunnel | None = None
     warned: str = ""
     problem: str = ""
-    _told: list[str] = field(default_factory=list)
+    worked: bool = False  # whether the app was seen at work since its door was opened
     _watch: Watch | None = None
     _guarding: asyncio.Task[None] | None = None
+
+    @property
+    def guarded(self) -> bool:
+        """Whether something would stop the app or the machine some time."""
+        return self.exposure.idle_seconds is not None or self.exposure.most_seconds is not None
 
     @property
     def app(self) -> str:
@@ -77,10 +82,11 @@ class Exposed:
 
     async def open(self, common: Gate | None) -> None:
         """Open the app's own port, or take the one that all apps share; raises PinoctlError when none can be had."""
+        guards = self._guards(self.exposure)
         self.gate = common if common is not None else await self._listen()
         if common is None and self.gate.port != self.exposure.port:
             self.exposure = self.exposure.changed({"port": self.gate.port})
-        self.guard()
+        self._watch_over(guards)
 
     async def _listen(self) -> Gate:
         shared, way = self.shared, self.shared.surroundings.way
@@ -100,10 +106,7 @@ class Exposed:
         """Lead something from outside to the door, unless it should stay closed or leads there already."""
         if self.gate is None or self.tunnel is not None or self.exposure.tunnel == NONE:
             return
-        wants = Wants(streams=self.exposure.streams, websockets=True, uploads=True)
-        here = self.shared.surroundings.here(self.shared.files, self.gate.port, wants)
-        forced = None if self.exposure.tunnel == AUTO else self.exposure.tunnel
-        choice = choose(here, forced)
+        here, choice = self._choose(self.exposure, self.gate.port)
         if not choice.providers:
             self.problem = "; ".join(f"{left.name}: {left.why}" for left in choice.left) or "no tunnel is possible"
             return
@@ -118,11 +121,32 @@ class Exposed:
         )
         self.tunnel.start()
 
+    def _choose(self, exposure: Exposure, port: int) -> tuple[Here, Choice]:
+        """Choose the ways that lead to a port, best first; raises BadInputError for one that was asked for in vain."""
+        wants = Wants(streams=exposure.streams, websockets=True, uploads=True)
+        here = self.shared.surroundings.here(self.shared.files, port, wants)
+        return here, choose(here, None if exposure.tunnel == AUTO else exposure.tunnel)
+
+    async def change(self, exposure: Exposure, *, again: bool = False) -> None:
+        """Expose the app as is said now; raises BadInputError, and then everything stays as it was.
+
+        The tunnel is begun anew where it is to be another one, where it ended, and for `again`.
+        """
+        if self.gate is not None and exposure.tunnel != NONE:
+            self._choose(exposure, self.gate.port)
+        guards = self._guards(exposure)
+        moved = exposure.tunnel != self.exposure.tunnel
+        self.exposure = exposure
+        self._watch_over(guards)
+        failed = self.tunnel is not None and (self.tunnel.ended or self.tunnel.state.status == "failed")
+        if moved or again or failed:
+            await self.unreach()
+        await self.reach()
+
     def _tell(self, state: State) -> None:
         if state.status == "up" and self.gate is not None:
             self.gate.trust = trust_of(state.provider, state.url, self.shared.surroundings)
-        sys.stderr.write(f"{self.app}: {worded(state)}\n")
-        sys.stderr.flush()
+        say(f"{self.app}: {worded(state)}")
 
     async def unreach(self) -> None:
         """End the tunnel."""
@@ -137,6 +161,10 @@ class Exposed:
         if guarding is not None and guarding is not asyncio.current_task():
             guarding.cancel()
             await asyncio.gather(guarding, return_exceptions=True)
+        await self.shut()
+
+    async def shut(self) -> None:
+        """Close the tunnel and the door; the guard goes on."""
         await self.unreach()
         if self.gate is not None and self.gate.app is not None:
             await self.gate.close()
@@ -144,53 +172,55 @@ class Exposed:
 
     # -- the guard
 
-    def guard(self) -> None:
-        """Begin to watch for idleness and hours as the exposure says now, anew."""
-        if self._guarding is not None:
-            self._guarding.cancel()
-        exposure, shared = self.exposure, self.shared
-        self.warned = ""
+    def _guards(self, exposure: Exposure) -> tuple[IdleGuard | None, HoursGuard | None]:
+        """Make the guards that an exposure asks for; raises BadInputError."""
         hours = None
         if exposure.most_seconds is not None:
-            now, boot = shared.clock(), shared.boot()
+            now, boot = self.shared.clock(), self.shared.boot()
             kept = Meter.from_json(exposure.meter)
             hours = HoursGuard(exposure.most_seconds, kept.read(now, boot) if kept else Meter.begin(now, boot))
-        idle = IdleGuard(exposure.idle_seconds) if exposure.idle_seconds is not None else None
+        return IdleGuard(exposure.idle_seconds) if exposure.idle_seconds is not None else None, hours
+
+    def _watch_over(self, guards: tuple[IdleGuard | None, HoursGuard | None]) -> None:
+        """Let these guards take the place of those before."""
+        if self._guarding is not None:
+            self._guarding.cancel()
+        self.warned = ""
         self._watch = Watch(
-            sample=self.shared.sample_all if exposure.at_end == MACHINE else self.sample,
+            sample=self.shared.sample_all if self.exposure.at_end == MACHINE else self.sample,
             warn=self._warn,
             stop=self._stop,
-            clock=shared.clock,
-            idle=idle,
-            hours=hours,
+            clock=self.shared.clock,
+            idle=guards[0],
+            hours=guards[1],
             trouble=self._trouble,
             save=self._save_meter,
         )
         self._guarding = asyncio.ensure_future(self._watch.run())
 
-    async def sample(self) -> Sample:
-        """Say how much the app is used at this moment."""
+    async def sample(self, gpu: float | None = None) -> Sample:
+        """Say how much the app is used at this moment; `gpu` spares asking how busy that is."""
         use, word = self.shared.use.of(self.app), self.shared.watcher.seen(self.app).word
         last = use.last if use.open > use.upgraded else use.last_request
         return Sample(
             now=self.shared.clock(),
             last_request=last,
             open_connections=use.open - use.upgraded,
-            gpu_busy=await self.shared.gpu(),
+            gpu_busy=await self.shared.gpu() if gpu is None else gpu,
             working=word in WORKING,
         )
 
     def _warn(self, verdict: Verdict | None) -> None:
         what = "machine" if self.exposure.at_end == MACHINE else "app"
         self.warned = "" if verdict is None else warning(self.app, verdict, what)  # type: ignore[arg-type]  # one of the two
-        sys.stderr.write(f"{self.warned or f'{self.app} is in use again'}\n")
+        say(self.warned or f"{self.app} is in use again")
 
     async def _stop(self, verdict: Verdict) -> None:
         await self.shared.stop(self.app, self.exposure.at_end, verdict)
 
     def _trouble(self, text: str) -> None:
         self.warned = self.warned or text
-        sys.stderr.write(f"{self.app}: {text}\n")
+        say(f"{self.app}: {text}")
 
     def _save_meter(self, meter: Meter) -> None:
         self.exposure = self.exposure.changed({"meter": meter.to_json()})
@@ -222,6 +252,8 @@ class Exposed:
             return {"state": word, "provider": None, "reason": self.problem, "says": self.problem}
         return {
             "state": state.status, "provider": state.provider or None, "since": state.since, "tries": state.tries,
+           
+            "trying": self.tunnel is not None and not self.tunnel.ended,
             "reason": state.reason, "hint": state.hint, "caveat": state.caveat, "says": worded(state),
         }  # fmt: skip
 

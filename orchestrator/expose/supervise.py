@@ -59,6 +59,8 @@ def keep_alive(serve: Callable[[], int], *, sleep: Callable[[float], None] = tim
         signal.signal(number, end)
     deaths, first = 0, True
     while True:
+        if ending:
+            return 0
         began = time.monotonic()
         child = os.fork()
         if child == 0:

@@ -3,114 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import socket
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.engine.home import Home
-from orchestrator.expose.asking import ask
-from orchestrator.expose.daemon import Daemon
 from orchestrator.expose.exposed import trust_of
 from orchestrator.expose.gate.trust import seen_through
-from orchestrator.expose.surroundings import Surroundings
-from orchestrator.hosts.detection import find_platform
-from orchestrator.hosts.signs import Signs
-from orchestrator.hosts.way import ways_out
-
-LOCAL = {"PINOCTL_PLATFORM": "local"}
-
-
-def surroundings(home, **environ):
-    signs = Signs({"PATH": "/usr/bin:/bin", **environ}, lambda _path: False, lambda _path: None)
-    platform = find_platform(signs)
-    return Surroundings(home, platform, signs, ways_out(platform, signs)[0], signs.environ)
-
-
-class World:
-    """A home with apps that are servers of this test, and the gate in front of them."""
-
-    def __init__(self, tmp_path):
-        self.home = Home(tmp_path / "home")
-        self.words = {}
-        self.urls = {}
-        self.stopped = []
-        self.runners = []
-        self.environ = {}
-        self.serving = None
-        self.daemon = None
-
-    async def app(self, name, page="/"):
-        async def answer(request):
-            return web.Response(text=f"{name} {request.path_qs}")
-
-        server = web.Application()
-        server.router.add_route("*", "/{rest:.*}", answer)
-        runner = web.AppRunner(server)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.runners.append(runner)
-        port = site._server.sockets[0].getsockname()[1]
-        self.urls[name] = f"http://127.0.0.1:{port}{page}"
-        self.words[name] = "ready"
-
-    def look(self, name):
-        word = self.words.get(name, "stopped")
-        return {"word": word, "url": self.urls.get(name) if word == "ready" else None, "reason": None}
-
-    def stop(self, name):
-        self.stopped.append(name)
-        self.words[name] = "stopped"
-
-    async def begin(self, **environ):
-        self.environ = environ or self.environ
-        ready = asyncio.Event()
-        self.daemon = Daemon(
-            self.home, surroundings(self.home, **self.environ), look=self.look, stop_app=self.stop, sleep=_soon
-        )
-        self.serving = asyncio.create_task(self.daemon.serve(ready.set))
-        waiting = asyncio.create_task(ready.wait())
-        await asyncio.wait({self.serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if self.serving.done():
-            await self.serving
-
-    async def end(self):
-        if self.serving is not None:
-            self.serving.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self.serving
-            self.serving = None
-
-    async def ask(self, op, **request):
-        return await asyncio.to_thread(ask, self.daemon.files.socket, {"op": op, **request}, timeout=10)
-
-    async def expose(self, app, **given):
-        return await self.ask("expose", app=app, given={"tunnel": "none", **given})
-
-    async def until(self, app, word):
-        return await self.shown(app, lambda shown: shown.get("state") == word)
-
-    async def shown(self, app, enough):
-        while not enough(shown := await self.ask("state", app=app)):  # noqa: ASYNC110  # as another process does
-            await asyncio.sleep(0.01)
-        return shown
-
-    async def get(self, url, **headers):
-        async with (
-            aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session,
-            session.get(url, headers={"Accept": "text/html", **headers}) as answer,
-        ):
-            return answer.status, await answer.text()
-
-
-async def _soon(seconds):
-    await asyncio.sleep(min(seconds, 0.02))
+from tests.expose.world import LOCAL, World, free_port, surroundings
 
 
 @pytest.fixture
@@ -214,7 +116,7 @@ async def test_public_apps_need_no_token_and_it_is_said(world):
 async def test_one_port_leads_to_all_apps_where_the_platform_has_only_one(world):
     await world.app("one")
     await world.app("two")
-    port = _free()
+    port = free_port()
     await world.begin(**LOCAL, PINOCTL_PUBLIC_URL="http://127.0.0.1:1", PINOCTL_GATE_PORT=str(port))
     first, second = await world.expose("one"), await world.expose("two")
     assert first["port"] == second["port"] == port
@@ -226,7 +128,7 @@ async def test_one_port_leads_to_all_apps_where_the_platform_has_only_one(world)
 
 async def test_the_platforms_own_url_is_a_tunnel_that_is_proved(world):
     await world.app("notes")
-    port = _free()
+    port = free_port()
     await world.begin(**LOCAL, PINOCTL_PUBLIC_URL=f"http://127.0.0.1:{port}", PINOCTL_GATE_PORT=str(port))
     await world.ask("expose", app="notes", given={"tunnel": "own"})
     shown = await world.shown("notes", lambda shown: shown["tunnel"]["state"] == "up")
@@ -297,9 +199,3 @@ def test_a_visitors_own_word_about_itself_counts_for_nothing(tmp_path, provider,
     assert (seen.peer, seen.secure, seen.host) == (peer, secure, "app.example")
     here = seen_through(trust, "127.0.0.1", (("host", "127.0.0.1:4000"),), tls=False)
     assert not here.secure, "who asks on this machine itself does so in the clear"
-
-
-def _free():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]

@@ -164,6 +164,11 @@ class Tunnel:
         self._up_at: float | None = None
         self.state = State("connecting", since=effects.now())
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is tried any more: every provider is out for good."""
+        return self._task is not None and self._task.done()
+
     def start(self) -> None:
         """Begin; states come by the callback."""
         if self._task is None:
