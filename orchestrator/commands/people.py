@@ -25,9 +25,7 @@ def people() -> None:
 @click.option("--password-file", type=click.File(), metavar="FILE", help="Read it from a file, `-` for stdin.")
 @home_option
 @json_option
-def add(
-    *, name: str, apps: tuple[str, ...], password_file: IO[str] | None, home: Path | None, as_json: bool
-) -> int:
+def add(*, name: str, apps: tuple[str, ...], password_file: IO[str] | None, home: Path | None, as_json: bool) -> int:
     """Add a person, or give one another password or other apps; asks for the password."""
     from orchestrator.commands.apps import installed_app  # noqa: PLC0415  # `--help` does without
     from orchestrator.commands.ask import can_ask  # noqa: PLC0415

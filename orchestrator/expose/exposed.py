@@ -252,7 +252,7 @@ class Exposed:
             return {"state": word, "provider": None, "reason": self.problem, "says": self.problem}
         return {
             "state": state.status, "provider": state.provider or None, "since": state.since, "tries": state.tries,
-           
+
             "trying": self.tunnel is not None and not self.tunnel.ended,
             "reason": state.reason, "hint": state.hint, "caveat": state.caveat, "says": worded(state),
         }  # fmt: skip
