@@ -61,5 +61,12 @@ async def open_gate(
     chosen = None if public else token if token is not None else new_token()
     keys = Keys.of_token(app, new_token() if chosen is None else chosen)
     keeper = Admission(keys, nonce=secrets.token_urlsafe(), public=(app,) if public else (), apps=lambda: (app,))
-    await Gate.listen(host, port, keeper=keeper, app=app, apps=OneApp(target, state), trust=Trust((*LOOPBACK, *NEAR)))
+    await Gate.listen(
+        host,
+        port,
+        keeper=keeper,
+        app=app,
+        apps=OneApp(target, state),
+        trust=Trust((*LOOPBACK, *NEAR), forwarded_host=True),
+    )
     return chosen

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestrator import __version__
 from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.expose import accounts
+from orchestrator.expose.certificates import CertificateError
 from orchestrator.expose.control import Control
-from orchestrator.expose.exposed import Exposed, Machinery, listen
+from orchestrator.expose.exposed import Exposed, Machinery
 from orchestrator.expose.exposures import MACHINE, Exposure, GateFiles, read, write
 from orchestrator.expose.gate.admission import Admission
 from orchestrator.expose.gate.apps import Meter as Use
@@ -26,6 +27,7 @@ from orchestrator.expose.gate.proxy import GateError
 from orchestrator.expose.guard.finish import NotAllowedError, finish
 from orchestrator.expose.guard.gpu import Patient, gpu_use
 from orchestrator.expose.guard.states import Sample, together
+from orchestrator.expose.listening import listen_outside
 from orchestrator.expose.saying import say
 from orchestrator.expose.surroundings import survey
 from orchestrator.expose.tunnels.fetching import Fetching
@@ -96,9 +98,10 @@ class Daemon:
                 public=self._is_public,
                 framed=self._is_framed,
                 audit=self._audit,
-                apps=lambda: list(self._apps),
+                apps=lambda: [app for app, each in self._apps.items() if each.gate is self._common],
             ),
             apps=self,
+            common=self._shared_port,
             watcher=self.watcher,
             use=Use(clock),
             nonce=nonce,
@@ -255,7 +258,7 @@ class Daemon:
         self._apps[exposure.app] = exposed
         self.watcher.add(exposure.app)
         try:
-            await exposed.open(await self._shared_port())
+            await exposed.open()
             await exposed.reach()
         except BaseException:
             self._apps.pop(exposure.app, None)
@@ -264,19 +267,22 @@ class Daemon:
             raise
         return exposed
 
-    async def _shared_port(self) -> Gate | None:
-        """Return the port for all apps where the platform leads to one only."""
-        way = self.surroundings.way
-        if self._common is None and way.kind == "url" and way.one_port:
-            failed: GateError | None = None
-            for port in self.surroundings.ports() or way.ports or (0,):
-                try:
-                    self._common = await listen(self.machinery, port, None)
-                    break
-                except GateError as error:
-                    failed = error
-            else:
-                raise PinoctlError(str(failed or way.note), hint="end what listens there, or set PINOCTL_GATE_PORT")
+    async def _shared_port(self, exposure: Exposure) -> Gate | None:
+        """Return the port for all apps where the platform leads to one only and it can be had.
+
+        Raises BadInputError for a public app beside closed ones: whoever gets a script into it would act in the others
+        with their visitors' cookies.
+        """
+        if self._common is None and self.surroundings.way.kind == "url" and self.surroundings.way.one_port:
+            with contextlib.suppress(GateError, CertificateError):  # told by who asks
+                self._common = await listen_outside(self.machinery, self.surroundings.outer_ports(0), None)
+        company = [each for each in self._apps.values() if each.gate is self._common and each.app != exposure.app]
+        if self._common is not None and any(each.exposure.public != exposure.public for each in company):
+            names = ", ".join(f"`{each.app}`" for each in company)
+            raise BadInputError(
+                f"`{exposure.app}` would share one port with {names}, and only one side of them is public",
+                hint="give it a way of its own, for example `--tunnel cloudflared`, or hide the others first",
+            )
         return self._common
 
     async def _hide(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -317,7 +323,7 @@ class Daemon:
         if exposed is not None:
             await exposed.close()
             self._save(exposed.exposure.changed({"active": False}))
-        if not self._apps and self._common is not None:
+        if self._common is not None and not any(each.gate is self._common for each in self._apps.values()):
             common, self._common = self._common, None
             await common.close()
         return exposed is not None

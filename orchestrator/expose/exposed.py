@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from orchestrator.engine.errors import PinoctlError
-from orchestrator.expose.certificates import Certificates
-from orchestrator.expose.exposures import AUTO, MACHINE, NONE, Exposure
-from orchestrator.expose.gate.proxy import Gate, GateError
-from orchestrator.expose.gate.trust import LOOPBACK, Trust
+from orchestrator.expose.certificates import CertificateError
+from orchestrator.expose.exposures import AUTO, MACHINE, NONE, OWN, Exposure
+from orchestrator.expose.gate.proxy import GateError
 from orchestrator.expose.guard.finish import warning
 from orchestrator.expose.guard.states import HoursGuard, IdleGuard, Meter, Sample, Verdict
 from orchestrator.expose.guard.watch import Watch
+from orchestrator.expose.listening import (
+    NOBODY,
+    listen_for_tunnel,
+    listen_inside,
+    listen_outside,
+    trust_of,
+)
 from orchestrator.expose.saying import say
 from orchestrator.expose.tunnels.choosing import Choice, choose
 from orchestrator.expose.tunnels.provider import Here, Wants
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from orchestrator.expose.gate.apps import Apps
     from orchestrator.expose.gate.apps import Meter as Use
     from orchestrator.expose.gate.keys import Keys
+    from orchestrator.expose.gate.proxy import Gate
     from orchestrator.expose.surroundings import Surroundings
     from orchestrator.expose.watching import Watcher
 
@@ -43,6 +49,7 @@ class Machinery:
     keys: Keys
     admission: Admission
     apps: Apps
+    common: Callable[[Exposure], Awaitable[Gate | None]]  # the port for all apps, where there is one for this
     watcher: Watcher
     use: Use
     nonce: str
@@ -58,11 +65,17 @@ class Machinery:
 
 @dataclass
 class Exposed:
-    """Expose one app; `open` first, `close` last."""
+    """Expose one app; `open` first, `close` last.
+
+    `gate` is its port, its own or the one for all apps; `outside` tells that the platform leads there. Tunnels of
+    others lead to `door`, which is this app's alone.
+    """
 
     exposure: Exposure
     shared: Machinery
     gate: Gate | None = None
+    outside: bool = False
+    door: Gate | None = None
     tunnel: Tunnel | None = None
     warned: str = ""
     problem: str = ""
@@ -80,38 +93,55 @@ class Exposed:
         """The app's name."""
         return self.exposure.app
 
-    async def open(self, common: Gate | None) -> None:
+    async def open(self) -> None:
         """Open the app's own port, or take the one that all apps share; raises PinoctlError when none can be had."""
         guards = self._guards(self.exposure)
-        self.gate = common if common is not None else await self._listen()
-        if common is None and self.gate.port != self.exposure.port:
-            self.exposure = self.exposure.changed({"port": self.gate.port})
+        self.gate, self.outside = await self._place(self.exposure)
+        self.exposure = self._placed(self.exposure)
         self._watch_over(guards)
 
-    async def _listen(self) -> Gate:
-        shared, way = self.shared, self.shared.surroundings.way
-        wanted = dict.fromkeys(port for port in (self.exposure.port, *shared.surroundings.ports()) if port)
-        failed: GateError | None = None
-        for port in [*wanted, *([0] if shared.surroundings.any_port else [])]:
+    async def _place(self, exposure: Exposure) -> tuple[Gate, bool]:
+        """Return a port for an exposure, the one there is if that will do, and whether the platform leads there.
+
+        Where the platform's ports are used up it is one for this machine, which a tunnel can still lead to.
+        """
+        shared, around = self.shared, self.shared.surroundings
+        if around.leads(exposure.tunnel):
+            if (common := await shared.common(exposure)) is not None:
+                return common, True
+            if self.gate is not None and self.outside:
+                return self.gate, True
             try:
-                return await listen(shared, port, self.app)
-            except GateError as error:  # noqa: PERF203  # the next port may be free
-                failed = error
-        raise PinoctlError(
-            f"the gate has no port for `{self.app}`: {failed or way.note or 'none can be reached from outside'}",
-            hint="hide another app with `pinoctl hide APP`, or use a tunnel: `--tunnel auto`",
-        )
+                return await listen_outside(shared, around.outer_ports(exposure.port), self.app), True
+            except (GateError, CertificateError) as error:
+                if exposure.tunnel == OWN:
+                    raise PinoctlError(
+                        f"the platform leads to no port that is free for `{self.app}`: {error}",
+                        hint="hide another app with `pinoctl hide APP`, or use a tunnel: `--tunnel auto`",
+                    ) from error
+                say(f"{self.app}: the platform leads to no port that is free: {error}")
+        if self.gate is not None and not self.outside:
+            return self.gate, False
+        return await listen_inside(shared, around.inner_ports(exposure.port), self.app), False
+
+    def _placed(self, exposure: Exposure) -> Exposure:
+        """Return an exposure with the ports that are open."""
+        own = self.gate.port if self.gate is not None and self.gate.app is not None else None
+        return exposure.changed({"port": own, "door": self.door.port if self.door is not None else None})
 
     async def reach(self) -> None:
         """Lead something from outside to the door, unless it should stay closed or leads there already."""
         if self.gate is None or self.tunnel is not None or self.exposure.tunnel == NONE:
             return
-        here, choice = self._choose(self.exposure, self.gate.port)
+        here, choice = self._choose(self.exposure, self.gate.port if self.outside else None)
         if not choice.providers:
             self.problem = "; ".join(f"{left.name}: {left.why}" for left in choice.left) or "no tunnel is possible"
             return
+        if any(provider.name != OWN for provider in choice.providers):
+            self.door = await listen_for_tunnel(self.shared, (self.exposure.door,), self.app)
+            self.exposure = self._placed(self.exposure)
         self.tunnel = Tunnel(
-            self.gate.port,
+            self.door.port if self.door is not None else self.gate.port,
             choice.providers,
             here,
             nonce=self.shared.nonce,
@@ -121,7 +151,7 @@ class Exposed:
         )
         self.tunnel.start()
 
-    def _choose(self, exposure: Exposure, port: int) -> tuple[Here, Choice]:
+    def _choose(self, exposure: Exposure, port: int | None) -> tuple[Here, Choice]:
         """Choose the ways that lead to a port, best first; raises BadInputError for one that was asked for in vain."""
         wants = Wants(streams=exposure.streams, websockets=True, uploads=True)
         here = self.shared.surroundings.here(self.shared.files, port, wants)
@@ -132,27 +162,40 @@ class Exposed:
 
         The tunnel is begun anew where it is to be another one, where it ended, and for `again`.
         """
-        if self.gate is not None and exposure.tunnel != NONE:
-            self._choose(exposure, self.gate.port)
         guards = self._guards(exposure)
-        moved = exposure.tunnel != self.exposure.tunnel
-        self.exposure = exposure
+        gate, outside = await self._place(exposure)
+        try:
+            if exposure.tunnel != NONE:
+                self._choose(exposure, gate.port if outside else None)
+        except PinoctlError:
+            if gate is not self.gate and gate.app is not None:
+                await gate.close()
+            raise
+        moved = exposure.tunnel != self.exposure.tunnel or gate is not self.gate
+        before, self.gate, self.outside = self.gate, gate, outside
+        self.exposure = self._placed(exposure)
         self._watch_over(guards)
         failed = self.tunnel is not None and (self.tunnel.ended or self.tunnel.state.status == "failed")
         if moved or again or failed:
             await self.unreach()
+        if before is not gate:
+            await self._leave(before)
         await self.reach()
 
     def _tell(self, state: State) -> None:
-        if state.status == "up" and self.gate is not None:
-            self.gate.trust = trust_of(state.provider, state.url, self.shared.surroundings)
+        if self.door is not None:
+            up = state.status == "up" and state.provider != OWN
+            self.door.trust = trust_of(state.provider, state.url) if up else NOBODY
         say(f"{self.app}: {worded(state)}")
 
     async def unreach(self) -> None:
-        """End the tunnel."""
+        """End the tunnel, and close what it led to."""
         if self.tunnel is not None:
             tunnel, self.tunnel = self.tunnel, None
             await tunnel.close()
+        if self.door is not None:
+            door, self.door = self.door, None
+            await door.close()
         self.problem = ""
 
     async def close(self) -> None:
@@ -166,9 +209,15 @@ class Exposed:
     async def shut(self) -> None:
         """Close the tunnel and the door; the guard goes on."""
         await self.unreach()
-        if self.gate is not None and self.gate.app is not None:
-            await self.gate.close()
-        self.gate = None
+        gate, self.gate = self.gate, None
+        await self._leave(gate)
+
+    async def _leave(self, gate: Gate | None) -> None:
+        """Close the app's own port, or end what is at this app on the one for all."""
+        if gate is not None and gate.app is None:
+            gate.drop(self.app)
+        elif gate is not None:
+            await gate.close()
 
     # -- the guard
 
@@ -232,15 +281,16 @@ class Exposed:
         """Return everything that commands show of it; `link` and `share_link` let their holders in."""
         seen, gate = self.shared.watcher.seen(self.app), self.gate
         state = self.tunnel.state if self.tunnel is not None else None
-        secure = self.shared.surroundings.way.certificate is not None
+        secure = self.outside and self.shared.surroundings.way.certificate is not None
         inside = f"http{'s' if secure else ''}://127.0.0.1:{gate.port if gate is not None else 0}"
         outside = state.url if state is not None and state.status == "up" else None
+        through = self.door if state is not None and state.provider != OWN else gate
         return {
             "app": self.app, "state": seen.word, "public": self.exposure.public, "port": gate.port if gate else None,
-            "url": inside, "link": self._link(inside), "template": self._template(inside),
+            "url": inside, "link": self._link(inside, gate), "template": self._template(inside, gate),
             "share_url": outside,
-            "share_link": self._link(outside) if outside else None,
-            "share_template": self._template(outside) if outside else None,
+            "share_link": self._link(outside, through) if outside else None,
+            "share_template": self._template(outside, through) if outside else None,
             "tunnel": self._tunnel_shown(state),
             "warning": self.warned or None,
             "stop_after_idle": self.exposure.idle_seconds, "max_seconds": self.exposure.most_seconds,
@@ -252,22 +302,22 @@ class Exposed:
             return {"state": word, "provider": None, "reason": self.problem, "says": self.problem}
         return {
             "state": state.status, "provider": state.provider or None, "since": state.since, "tries": state.tries,
-
+            "port": self.door.port if self.door is not None else None,
             "trying": self.tunnel is not None and not self.tunnel.ended,
             "reason": state.reason, "hint": state.hint, "caveat": state.caveat, "says": worded(state),
         }  # fmt: skip
 
-    def _template(self, base: str) -> str:
+    def _template(self, base: str, gate: Gate | None) -> str:
         """Return the address with `{token}` where a token goes: the app's page, or on a port for all the way to it."""
-        if self.gate is not None and self.gate.app is None:
+        if gate is not None and gate.app is None:
             return f"{base}/.pinoctl/go/{quote(self.app)}?token={{token}}"
         page = self.shared.watcher.seen(self.app).page
         return f"{base}{page}{'&' if '?' in page else '?'}token={{token}}"
 
-    def _link(self, base: str) -> str:
+    def _link(self, base: str, gate: Gate | None) -> str:
         if self.exposure.public:
-            return self._template(base).rpartition("token=")[0].rstrip("?&")
-        return self._template(base).replace("{token}", self.shared.keys.token(self.app))
+            return self._template(base, gate).rpartition("token=")[0].rstrip("?&")
+        return self._template(base, gate).replace("{token}", self.shared.keys.token(self.app))
 
 
 def worded(state: State) -> str:
@@ -277,38 +327,3 @@ def worded(state: State) -> str:
     what = {"connecting": "connecting", "reconnecting": "connecting again", "failed": "no tunnel works"}[state.status]
     by = f" through `{state.provider}`" if state.provider else ""
     return f"{what}{by}" + (f": {state.reason}" if state.reason else "")
-
-
-def trust_of(provider: str, url: str, surroundings: Surroundings) -> Trust:
-    """Say whose word about a visitor counts behind a tunnel.
-
-    Services that speak HTTP say who asks, in a header that no visitor can write. The others pass bytes on, and such a
-    header is the visitor's own; then all of them come from one address, as far as can be told.
-    """
-    https, public = url.startswith("https://"), urlsplit(url).netloc
-    if provider == "own":
-        networks = tuple(ipaddress.ip_network(each) for each in surroundings.way.proxies)
-        return Trust(networks, https=https, public=public)
-    if provider == "ngrok":
-        return Trust(LOOPBACK, https=https, public=public)
-    if provider.startswith("cloudflared"):
-        return Trust(LOOPBACK, https=https, public=public, address_header="cf-connecting-ip")
-    return Trust((), https=https, public=public)
-
-
-async def listen(shared: Machinery, port: int, app: str | None) -> Gate:
-    """Open a port of the gate as this machine's way out wants it; `app` None: for all apps. Raises GateError."""
-    way = shared.surroundings.way
-    certificates = Certificates.find(places=(way.certificate,)) if way.certificate is not None else None
-    networks = tuple(ipaddress.ip_network(each) for each in way.proxies)
-    return await Gate.listen(
-        shared.surroundings.bind,
-        port,
-        keeper=shared.admission,
-        app=app,
-        apps=shared.apps,
-        trust=Trust(networks or LOOPBACK),
-        meter=shared.use,
-        audit=shared.audit,
-        tls=certificates.context if certificates is not None else None,
-    )

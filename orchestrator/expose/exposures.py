@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 AUTO: Final = "auto"
 NONE: Final = "none"
+OWN: Final = "own"
 APP: Final = "app"
 MACHINE: Final = "machine"
 
@@ -77,14 +78,15 @@ class GateFiles:
 class Exposure:
     """Say how an app is exposed.
 
-    `port` is the gate's (0: any). `tunnel` is a provider's name, `auto` or `none`. `streams`: it sends server-sent
-    events, which some tunnels hold back. `public` lets everyone in. `framed`
-    lets other sites show it in a frame. After `idle_seconds` without use or `most_seconds` altogether, which `meter`
+    `port` is the gate's (0: any), `door` the one that tunnels lead to. `tunnel` is a provider's name, `auto` or `none`.
+    `streams`: it sends server-sent events, which some tunnels hold back. `public` lets everyone in. `framed` lets other
+    sites show it in a frame. After `idle_seconds` without use or `most_seconds` altogether, which `meter`
     counts, `at_end` says what is stopped: the `app` or the `machine`. `active` is False while the app is down.
     """
 
     app: str
     port: int = 0
+    door: int = 0
     tunnel: str = AUTO
     public: bool = False
     framed: bool = False
@@ -109,6 +111,7 @@ def _checked(found: Exposure) -> Exposure:
         and all(isinstance(flag, bool) for flag in flags)
         and all(span is None or (isinstance(span, (int, float)) and span >= 0) for span in spans)
         and isinstance(found.port, int)
+        and isinstance(found.door, int)
         and isinstance(found.meter, (dict, type(None)))
         and found.at_end in {APP, MACHINE}
     )

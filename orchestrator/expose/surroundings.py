@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.expose import accounts
+from orchestrator.expose.exposures import AUTO, NONE, OWN
 from orchestrator.expose.tunnels.provider import Here, Own, Wants
 from orchestrator.hosts.detection import find_platform
 from orchestrator.hosts.signs import Signs, exists, read_text
@@ -39,31 +40,32 @@ class Surroundings:
         """Whether its user sits somewhere else, so that a URL on loopback is of no use."""
         return self.platform.name not in NOT_RENTED
 
-    @property
-    def bind(self) -> str:
-        """The address that the gate listens on: this machine's own, unless its provider leads to another."""
-        return self.way.bind if self.way.kind == "url" else HERE
+    def leads(self, tunnel: str) -> bool:
+        """Tell whether the gate has to be where the platform leads to, for a tunnel as it is asked for."""
+        settled = tunnel == NONE and gate_port(self.signs) is not None
+        return self.way.kind == "url" and (tunnel in {AUTO, OWN} or settled)
 
-    @property
-    def any_port(self) -> bool:
-        """Whether the gate may listen on any port."""
-        return self.way.kind != "url" or (self.way.ports is None and gate_port(self.signs) is None)
-
-    def ports(self) -> tuple[int, ...]:
-        """Return the ports that the gate should try first, best first; `()` when any will do."""
-        settled = gate_port(self.signs)
+    def outer_ports(self, before: int) -> tuple[int, ...]:
+        """Return the ports that the platform leads to, as they should be tried; `before` is the one that was had."""
+        settled, way = gate_port(self.signs), self.way
         if settled is not None:
             return (settled,)
-        if self.way.kind != "url":
-            return ()
-        if self.way.ports is not None:
-            return self.way.free or ()
-        return (GATE_PORT,) if not self.way.sure else ()
+        if way.ports is not None:
+            return (*((before,) if before in way.ports else ()), *(way.free or ()), *way.busy)
+        return (*((before,) if before else ()), *((GATE_PORT,) if not way.sure else ()), 0)
 
-    def here(self, files: GateFiles, port: int, wants: Wants) -> Here:
-        """Describe this machine to the providers of tunnels that lead to the gate at a port."""
+    def inner_ports(self, before: int) -> tuple[int, ...]:
+        """Return the ports to be tried for this machine alone, none of those that are needed for the way out."""
+        if self.way.kind == "url":
+            return (before,) if before and before not in (self.way.ports or ()) else ()
+        return tuple(port for port in (before, gate_port(self.signs)) if port)
+
+    def here(self, files: GateFiles, port: int | None, wants: Wants) -> Here:
+        """Describe this machine to the providers of tunnels; `port` is the gate's, where the platform leads to that."""
         way = self.way
-        url = way.url(port) if way.kind == "url" and (way.ports is None or port in way.ports) else ""
+        secure = way.certificate is not None
+        url = way.url(port) if port is not None else ""
+        inside = f"http{'s' if secure else ''}://{HERE}:{port}"
         terms = self.platform.facts.tunnels
         return Here(
             environ={**accounts.read(files.accounts), **self.environ},
@@ -72,7 +74,7 @@ class Surroundings:
             programs=self.home.bin,
             machine=system.machine(),
             platform=self.platform.facts.title,
-            own=Own(url, probe=way.certificate is None, note=way.note) if url else None,
+            own=Own(url, inside, verify=not secure, shared=way.shared, note=way.note) if url else None,
             wants=wants,
             forbids="" if terms == "yes" else terms,
         )

@@ -29,7 +29,8 @@ class Way:
     `kind` is `url`, `frame` (only inside a notebook) or `none`. `template` makes a URL with `{port}`, the port of the
     gate inside; `mapped` has the URL of each port where the outer port differs. `ports` are those that can be reached,
     None for any; `busy` those of them that something listens on already. `one_port`: all apps share one. `proxies` are
-    networks whose X-Forwarded-* headers count. `certificate` names the files for TLS that the gate has to speak itself.
+    networks whose X-Forwarded-* headers count. `shared`: other people's servers are at other ports of the address, and
+    browsers send them the same cookies. `certificate` names the files for TLS that the gate has to speak itself.
     `timeout_seconds` is how long a request may go without an answer. `sure` is False where the port must have been
     declared outside, which cannot be seen from here.
     """
@@ -43,6 +44,7 @@ class Way:
     busy: tuple[int, ...] = ()
     one_port: bool = False
     https: bool = True
+    shared: bool = False
     certificate: tuple[str, str] | None = None
     proxies: tuple[str, ...] = ()
     timeout_seconds: int | None = None
@@ -174,7 +176,7 @@ def _vast(signs: Signs) -> list[Way]:
     outer = {port if port <= LAST_PORT else other: other for port, other in mapped.items() if port not in taken}
     if not address or not outer:
         return []
-    way = _mapped("Vast.ai port", address, outer, signs, "the address is shared and may change")
+    way = _mapped("Vast.ai port", address, outer, signs, "the address may change")
     return [way]
 
 
@@ -192,9 +194,14 @@ def _mapped(name: str, address: str, ports: dict[int, int], signs: Signs, note: 
         busy=tuple(port for port in ports if port in inside),
         one_port=len(ports) == 1,
         https=secure,
+        shared=True,
         certificate=CERTIFICATE if secure else None,
-        note=f"{note}; browsers trust the certificate only after Vast.ai's own was installed" if secure else note,
+        note="; ".join([note, _SHARED, *([_CERTIFICATE] if secure else [])]),
     )
+
+
+_SHARED: Final = "strangers have servers at other ports of the address, and get the cookies of browsers that go there"
+_CERTIFICATE: Final = "browsers trust the certificate only after Vast.ai's own was installed"
 
 
 def portal_ports(signs: Signs) -> set[int]:

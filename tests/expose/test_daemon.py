@@ -9,10 +9,9 @@ import aiohttp
 import pytest
 
 from orchestrator.engine.errors import BadInputError, PinoctlError
-from orchestrator.engine.home import Home
-from orchestrator.expose.exposed import trust_of
 from orchestrator.expose.gate.trust import seen_through
-from tests.expose.world import LOCAL, World, free_port, surroundings
+from orchestrator.expose.listening import trust_of
+from tests.expose.world import LOCAL, World, free_port
 
 
 @pytest.fixture
@@ -193,7 +192,7 @@ async def test_a_machine_that_cannot_be_stopped_still_has_its_apps_stopped(world
     ],
 )
 def test_a_visitors_own_word_about_itself_counts_for_nothing(tmp_path, provider, peer, secure):
-    trust = trust_of(provider, "https://app.example", surroundings(Home(tmp_path), **LOCAL))
+    trust = trust_of(provider, "https://app.example")
     headers = (("host", "app.example"), ("x-forwarded-for", "7.7.7.7, 9.9.9.9"), ("cf-connecting-ip", "8.8.8.8"))
     seen = seen_through(trust, "127.0.0.1", headers, tls=False)
     assert (seen.peer, seen.secure, seen.host) == (peer, secure, "app.example")

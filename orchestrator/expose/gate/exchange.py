@@ -94,8 +94,7 @@ class Exchange:
         request = self._request
         headers = to_app(self._passed.headers, self._public, self._target, local_host=local_host)
         if request.upgrade:
-            kinds = ", ".join(value for name, value in request.headers if name == "upgrade")
-            headers += (("connection", "Upgrade"), ("upgrade", kinds))
+            headers += (("connection", "Upgrade"), ("upgrade", "websocket"))
         if request.length is None:
             headers += (("transfer-encoding", "chunked"),)
         elif request.length or any(name == "content-length" for name, _ in request.headers):

@@ -105,7 +105,7 @@ def to_app(headers: Headers, public: Public, target: tuple[str, int], *, local_h
     host = own if local_host or not public.host else public.host
     kept = [("host", host)]
     for name, value in end_to_end(headers):
-        if name in FORWARDING or name in {"host", "content-length"}:
+        if name.replace("_", "-") in FORWARDING or name in {"host", "content-length"}:  # WSGI knows no difference
             continue
         if local_host and name in {"origin", "referer"}:
             kept.append((name, _moved(value, public.host, "http", own)))

@@ -9,7 +9,7 @@ import resource
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h11
 
@@ -28,7 +28,7 @@ from orchestrator.expose.guard.use import counts
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
 
     from orchestrator.expose.gate.apps import Apps
     from orchestrator.expose.gate.contract import Answer, Gatekeeper
@@ -72,6 +72,8 @@ class Gate:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wires: set[Wire] = set()
         self._strangers: dict[Wire, None] = {}  # who has not been let through, the oldest first
+        self._beside: list[asyncio.Task[None]] = []
+        self.visited: dict[Wire, str] = {}  # the app that each connection is at
 
     @classmethod
     async def listen(
@@ -126,13 +128,24 @@ class Gate:
         """Return the counters of an app; they go on counting."""
         return self.meter.of(app)
 
+    def beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something for as long as the port is open."""
+        self._beside.append(asyncio.get_running_loop().create_task(work))
+
+    def drop(self, app: str) -> None:
+        """End every connection that is at this app now, open WebSockets first of all."""
+        for wire in [wire for wire, at in self.visited.items() if at == app]:
+            wire.abort()
+
     async def close(self) -> None:
         """Stop listening and end every connection; when this returns, no task and no socket is left."""
         if self._server is None:
             return
         self._server.close()
-        while self._tasks or self._wires:
-            running = list(self._tasks)
+        beside, self._beside = self._beside, []
+        while self._tasks or self._wires or beside:
+            running = [*self._tasks, *beside]
+            beside = []
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
@@ -320,6 +333,7 @@ class _Handling:
         activity.open += 1
         activity.last_request = gate.meter.clock()
         tried = gate.own_host.get(passed.app, 0)
+        gate.visited[wire] = passed.app
         try:
             await exchange.run(
                 gate.pool,
@@ -340,6 +354,7 @@ class _Handling:
         except RefusedError as error:
             return self._say(answer(error.status, f"{error}\n"), keep=False)
         finally:
+            gate.visited.pop(wire, None)
             activity.open -= 1
             activity.last_request = activity.last_byte = gate.meter.clock()
             self.status = self.status or exchange.status

@@ -66,8 +66,12 @@ class Request:
 
     @property
     def upgrade(self) -> bool:
-        """Whether the connection shall become something else, such as a WebSocket."""
-        asked = "upgrade" in words(self.headers, "connection") and bool(words(self.headers, "upgrade"))
+        """Whether the connection shall become a WebSocket.
+
+        Nothing else is passed on: on a connection that became HTTP/2, say, requests would follow that nobody judges.
+        """
+        kinds = [value.strip().lower() for name, value in self.headers if name == "upgrade"]
+        asked = "upgrade" in words(self.headers, "connection") and kinds == ["websocket"]
         return asked and self.version == "1.1" and not self.has_body
 
     @property

@@ -20,16 +20,18 @@ LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")
 class Trust:
     """Say which peers are proxies whose words about their client count, and what the public side is.
 
-    `proxies` are networks; a peer within one is believed in X-Forwarded-For, -Proto and -Host, or, where
-    `address_header` names another one (`cf-connecting-ip`), in that for the address. `https` tells that the public
-    side is HTTPS although we are spoken to in the clear; with `public`, that of requests for this authority only, as
-    others may come from this machine itself.
+    `proxies` are networks; a peer within one is believed in X-Forwarded-For and -Proto, or, where `address_header`
+    names another one (`cf-connecting-ip`), in that for the address. `forwarded_host`: in X-Forwarded-Host as well, for
+    proxies that set it; the others pass on Host as the browser sent it, and what a visitor made up of that other one.
+    `https` tells that the public side is HTTPS although we are spoken to in the clear; with `public`, that of requests
+    for this authority only, as others may come from this machine itself.
     """
 
     proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
     https: bool = False
     address_header: str = "x-forwarded-for"
     public: str = ""
+    forwarded_host: bool = False
 
     def believes(self, address: str) -> bool:
         """Tell whether an address is that of a proxy of ours."""
@@ -69,7 +71,7 @@ def seen_through(trust: Trust, peer: str, headers: Headers, *, tls: bool) -> Pub
         if proto in {"http", "https", "ws", "wss"}:
             secure = proto in {"https", "wss"}
         forwarded = _first(headers, "x-forwarded-host").partition(",")[0].strip()
-        if _AUTHORITY.fullmatch(forwarded):
+        if trust.forwarded_host and _AUTHORITY.fullmatch(forwarded):
             host = forwarded
         peer = _client(trust, peer, headers)
     return Public(peer, secure, host)

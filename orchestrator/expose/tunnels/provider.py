@@ -45,13 +45,16 @@ _KEPT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """Hold a URL that the platform leads to the gate's port; `probe` is False where it does not answer from here.
+    """Hold a URL that the platform leads to the gate's port; `inside` is that port as this machine calls it.
 
-    `note` is what the user should know about it, a sentence without a full stop.
+    `verify` is False where the certificate there is one that only its user knows. `shared`: other people's servers are
+    at other ports of the same address. `note` is what the user should know, a sentence without a full stop.
     """
 
     url: str
-    probe: bool = True
+    inside: str = ""
+    verify: bool = True
+    shared: bool = False
     note: str = ""
 
 
@@ -103,15 +106,18 @@ class Start:
     """Say what to start so that a port of this machine gets a URL; no argv: nothing, `url` stands by itself.
 
     `env` is the whole environment. `files` (path, text) are written with mode 600 before, `once` are (path, argv): run
-    when the path is missing. `secrets` never appear in what is told. `url` is the one known beforehand, or "". `settle`
-    is how many seconds to leave a new URL alone: who looks a name up too early is told for long that there is none.
+    when the path is missing. `secrets` never appear in what is told. `url` is the one known beforehand, or "", and
+    `inside` what it leads to, where that is not the port as it stands. `verify` is False for a certificate that nobody
+    signed whom one could ask. `settle` is how many seconds to leave a new URL alone: who looks a name up too early is
+    told for long that there is none.
     """
 
     port: int
     argv: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     url: str = ""
-    probe: bool = True
+    inside: str = ""
+    verify: bool = True
     files: tuple[tuple[Path, str], ...] = ()
     once: tuple[tuple[Path, tuple[str, ...]], ...] = ()
     secrets: tuple[str, ...] = ()

@@ -293,10 +293,10 @@ class Tunnel:
         while True:
             link.check()
             url = link.url
-            problem = await self._probe(url) if link.start.probe else ""
+            problem = await self._probe(url, link)
             if not problem and url == link.url:
                 break
-            if problem and self._effects.clock() >= end and not await self._probe_gate():
+            if problem and self._effects.clock() >= end and not await self._probe_gate(link):
                 raise _Down(f"`{url}` does not lead to the gate: {problem}", hint=link.hint)
             await self._pause(link, pause)
             pause = min(pause * 1.5, self._timing.again)
@@ -316,9 +316,7 @@ class Tunnel:
                 await self._reach(link)
                 misses, pause, url = 0, self._timing.every, link.url
                 continue
-            if not link.start.probe:
-                continue
-            problem = await self._probe(url)
+            problem = await self._probe(url, link)
             if not problem:
                 misses, pause = 0, self._timing.every
                 if self.state.status != "up":
@@ -326,7 +324,7 @@ class Tunnel:
                 continue
             pause = self._timing.again
             link.check()
-            if gate := await self._probe_gate():
+            if gate := await self._probe_gate(link):
                 self._tell(
                     "reconnecting", provider=link.provider.name, url=url, reason=f"the gate does not answer: {gate}"
                 )
@@ -335,12 +333,13 @@ class Tunnel:
             if misses >= self._timing.misses:
                 raise _Down(f"`{url}` does not lead to the gate any more: {problem}")
 
-    async def _probe(self, url: str) -> str:
-        reply = await self._effects.get(url + NONCE_PATH, PROBE_HEADERS, self._timing.probe)
+    async def _probe(self, url: str, link: _Link) -> str:
+        verify = link.start.verify
+        reply = await self._effects.get(url + NONCE_PATH, PROBE_HEADERS, self._timing.probe, verify=verify)
         return verdict(reply, self._nonce)
 
-    async def _probe_gate(self) -> str:
-        return await self._probe(f"http://127.0.0.1:{self._port}")
+    async def _probe_gate(self, link: _Link) -> str:
+        return await self._probe(link.start.inside or f"http://127.0.0.1:{self._port}", link)
 
     async def _pause(self, link: _Link, seconds: float) -> None:
         """Sleep, but wake up when something changes; also ends when that happened before."""

@@ -150,7 +150,7 @@ async def test_the_public_side_is_https(world):
 
     app = web.Application()
     app.add_routes([web.get("/", show), web.get("/away", away)])
-    world.gate.trust = Trust(proxies=LOOPBACK)
+    world.gate.trust = Trust(proxies=LOOPBACK, forwarded_host=True)
     outside = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "pub.example", "X-Forwarded-For": "9.9.9.9"}
     async with behind(world, app), asking(world) as session:
         async with session.get("/", headers=outside) as answer:

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.expose.gate.trust import LOOPBACK, Public, Trust, is_authority, seen_through
 
-NEAR = Trust(proxies=(*LOOPBACK, ipaddress.ip_network("10.0.0.0/8")))
+NEAR = Trust(proxies=(*LOOPBACK, ipaddress.ip_network("10.0.0.0/8")), forwarded_host=True)
 TOLD = (("host", "here:1"), ("x-forwarded-for", "9.9.9.9"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "pub"))
 
 
@@ -39,6 +39,12 @@ def test_proxies_of_ours_are():
 )
 def test_the_last_address_that_is_no_proxy_of_ours_asks(words, peer):
     assert seen_through(NEAR, "127.0.0.1", (("x-forwarded-for", words),), tls=False).peer == peer
+
+
+def test_the_host_is_believed_of_proxies_that_set_it_only():
+    trust = Trust(proxies=LOOPBACK, https=True, public="here:1")
+    seen = seen_through(trust, "127.0.0.1", TOLD, tls=False)
+    assert (seen.peer, seen.host) == ("9.9.9.9", "here:1")
 
 
 def test_several_headers_are_one_list():

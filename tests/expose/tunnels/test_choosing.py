@@ -57,8 +57,15 @@ def test_excluded(tmp_path: Path):
     assert "left out on request" in [left.why for left in choice.left if left.name == "localtunnel"]
 
 
+def test_an_address_that_strangers_share_comes_after_what_the_user_set_up(tmp_path: Path):
+    machine = here(tmp_path, TOKENS, own=Own("https://9.9.9.9:33526", shared=True))
+    names = [provider.name for provider in choose(machine).providers]
+    assert names.index("ngrok") < names.index("cloudflared-named") < names.index("own") < names.index("localtunnel")
+    assert choose(here(tmp_path, own=machine.own)).providers[0].name == "own"
+
+
 def test_a_platform_that_forbids_tunnels(tmp_path: Path):
-    machine = here(tmp_path, TOKENS, own=Own("https://frame", probe=False), forbids="Colab's free tier forbids it")
+    machine = here(tmp_path, TOKENS, own=Own("https://frame"), forbids="Colab's free tier forbids it")
     choice = choose(machine)
     assert [provider.name for provider in choice.providers] == ["own"]
     assert all(left.why == "Colab's free tier forbids it" for left in choice.left)

@@ -111,4 +111,6 @@ async def test_a_certificate_of_nobody(serve: Serve, tmp_path: Path):
     async def answer(_request: web.Request) -> web.Response:
         return web.Response(text="abc")
 
-    assert (await get(await serve(answer, ssl_context=context), {}, 5)).problem == "its certificate is refused"
+    url = await serve(answer, ssl_context=context)
+    assert (await get(url, {}, 5)).problem == "its certificate is refused"
+    assert await get(url, {}, 5, verify=False) == Reply(200, "abc")

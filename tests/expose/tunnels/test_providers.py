@@ -296,7 +296,7 @@ def test_the_platforms_own(tmp_path: Path):
     machine = here(tmp_path, own=Own("https://pod-8080.proxy.example/", note="Closes after 100 s"), platform="runpod")
     assert provider.possible(machine).caveat == "Closes after 100 s"
     start = provider.command(PORT, machine, "")
-    assert (start.argv, start.url, start.probe) == ((), "https://pod-8080.proxy.example", True)
+    assert (start.argv, start.url, start.verify) == ((), "https://pod-8080.proxy.example", True)
 
 
 def test_nobody_reads_a_url_out_of_noise():

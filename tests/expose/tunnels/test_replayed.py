@@ -54,10 +54,10 @@ class Machine:
     def calls(self, name: str) -> list[str]:
         return (self.bin / f"{name}.calls").read_text("utf-8").splitlines()
 
-    async def get(self, url: str, headers: Mapping[str, str], seconds: float) -> Reply:
+    async def get(self, url: str, headers: Mapping[str, str], seconds: float, *, verify: bool = True) -> Reply:
         if url.startswith("https://"):
             url = f"http://127.0.0.1:{self.gate.port}/" + url.split("/", 3)[3]
-        return await get(url, headers, seconds)
+        return await get(url, headers, seconds, verify=verify)
 
     def tunnel(self, forced: str | None = None) -> Watched:
         states: list[State] = []

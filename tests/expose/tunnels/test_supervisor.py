@@ -87,6 +87,7 @@ class World:
     states: list[State] = field(default_factory=list)
     started: list[tuple[float, str, Running]] = field(default_factory=list)
     asked: list[tuple[float, str, Mapping[str, str]]] = field(default_factory=list)
+    verified: list[bool] = field(default_factory=list)
     missing: str = ""
     broken: OSError | None = None
 
@@ -105,9 +106,10 @@ class World:
         self.started.append((self.time.now, name, running))
         return running
 
-    async def get(self, url: str, headers: Mapping[str, str], seconds: float) -> Reply:
+    async def get(self, url: str, headers: Mapping[str, str], seconds: float, *, verify: bool = True) -> Reply:
         self.asked.append((self.time.now, url, headers))
-        if url.startswith(f"http://127.0.0.1:{PORT}/"):
+        self.verified.append(verify)
+        if url.startswith((f"http://127.0.0.1:{PORT}/", "https://127.0.0.1:8443/")):
             return Reply(200, NONCE) if self.gate else Reply(problem="cannot connect")
         return self.replies.get(url.removesuffix("/.pinoctl/nonce"), Reply(problem="its name cannot be resolved"))
 
@@ -447,14 +449,20 @@ async def test_the_platforms_own_url_that_leads_nowhere(world: World):
     await tunnel.close()
 
 
-async def test_the_platforms_own_url_that_cannot_be_asked_from_here(world: World):
-    machine = here(world.folder, own=Own("https://own", probe=False))
+async def test_the_platforms_own_url_is_proved_by_the_nonce_whoever_signed_its_certificate(world: World):
+    machine = here(world.folder, own=Own("https://9.9.9.9:33526", inside="https://127.0.0.1:8443", verify=False))
+    world.up("https://9.9.9.9:33526", "https://a")
+    world.scripts["a"] = [[(0, "url https://a")]]
     tunnel = world.tunnel("own", "a", machine=machine)
     tunnel.start()
-    await world.time.until(world.is_up("https://own"))
-    await world.time.passes(10_000)
-    assert world.statuses() == [("connecting", "own"), ("up", "own")]
-    assert world.asked == []
+    await world.time.until(world.is_up("https://9.9.9.9:33526"))
+    assert world.verified == [False]
+    del world.replies["https://9.9.9.9:33526"]  # the address became another one
+    await world.time.until(world.is_up("https://a"))
+    assert {url.partition("/.")[0] for _, url, _ in world.asked} == {
+        "https://9.9.9.9:33526", "https://127.0.0.1:8443", "https://a",
+    }  # fmt: skip
+    assert world.verified[-1], "what a service signed is verified"
     await tunnel.close()
 
 
