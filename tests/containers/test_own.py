@@ -122,6 +122,17 @@ class TestVolume:
         own.run_as_root(docker, docker.base, ["sh", "-c", "! test -e /all/private/one"], below, what="x")
         own.run_as_root(docker, docker.base, ["sh", "-c", "test -e /all/private/two/y"], below, what="x")
 
+    def test_it_is_prepared_again_where_a_command_was_killed_at_it(self, docker, home, monkeypatch):
+        with monkeypatch.context() as killed:
+            killed.setattr(own, "run_as_root", lambda *_, **__: 1 / 0)
+            killed.setattr(own, "discard", lambda *_: None)  # what is killed does not tidy up
+            with pytest.raises(ZeroDivisionError):
+                own.ensure(docker, home, "one", docker.base)
+        own.ensure(docker, home, "one", docker.base)
+        assert self.shell(docker, home, "one", "stat -c '%a %u' /data").said == "1777 0\n"
+        prepared = [each["Name"] for each in docker.api.volumes(filters={"label": f"{names.APP}=one"})["Volumes"]]
+        assert [name for name in prepared if name.endswith(names.home_key(home) + own.HALF)] == []
+
     def test_it_goes_with_the_app(self, docker, home):
         own.ensure(docker, home, "one", docker.base)
         for _ in range(2):

@@ -6,6 +6,7 @@ Apps run as one user and share /data, so what no other app may see lies on a vol
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.places.container import names
@@ -13,11 +14,12 @@ from orchestrator.places.container.docker import Docker, DockerError, told
 from orchestrator.places.container.living import remove, start, wait
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from orchestrator.engine.home import Home
 
 PRIVATE: Final = "/data/private"
+HALF: Final = "-half"  # ends the name of an empty volume, which is there as long as the app's own is not prepared
 # The mount point must not be the apps' to move away: where it goes, what is mounted there goes in every container.
 # What earlier versions kept on the shared volume is moved, no links are followed.
 PREPARE: Final = """
@@ -81,19 +83,41 @@ def ensure(docker: Docker, home: Home, app: str, image: str) -> str:
         except NotFound:
             pass
         else:
-            return name
-        docker.api.create_volume(name, labels=labels(names.home_key(home), app))
+            if not _is_half(docker, name):
+                return name
+        for each in (name + HALF, name):
+            docker.api.create_volume(each, labels=labels(names.home_key(home), app))
         docker.api.create_volume(names.volume(home), labels=shared_labels(names.home_key(home)))
     given = [
         {"Type": "volume", "Source": names.volume(home), "Target": "/data"},
         {"Type": "volume", "Source": name, "Target": "/own"},
     ]
     try:
-        run_as_root(docker, image, ["sh", "-c", PREPARE, "sh", app], given, what="the app's own volume cannot be made")
+        run_as_root(
+            docker,
+            image,
+            ["sh", "-c", PREPARE, "sh", app],
+            given,
+            what="the app's own volume cannot be made",
+            whose=labels(names.home_key(home), app),
+        )
     except BaseException:
         discard(docker, home, app)  # half prepared it would count as there
         raise
+    with told("the app's own volume cannot be made"):
+        docker.api.remove_volume(name + HALF, force=True)
     return name
+
+
+def _is_half(docker: Docker, name: str) -> bool:
+    """Tell whether a killed command made a volume and did not come to preparing it."""
+    from docker.errors import NotFound  # noqa: PLC0415  # see docker.connect
+
+    try:
+        docker.api.inspect_volume(name + HALF)
+    except NotFound:
+        return False
+    return True
 
 
 def discard(docker: Docker, home: Home, app: str) -> None:
@@ -101,20 +125,30 @@ def discard(docker: Docker, home: Home, app: str) -> None:
     from docker.errors import NotFound  # noqa: PLC0415  # see docker.connect
 
     with told("the app's own volume cannot be removed"):
-        try:
-            docker.api.remove_volume(names.own_volume(home, app), force=True)
-        except NotFound:
-            return
+        for end in ("", HALF):
+            with contextlib.suppress(NotFound):
+                docker.api.remove_volume(names.own_volume(home, app) + end, force=True)
 
 
-def run_as_root(docker: Docker, image: str, command: Sequence[str], given: list[dict[str, Any]], *, what: str) -> None:
-    """Run a command to its end in a container of its own without a network; raises DockerError that begins `what`."""
+def run_as_root(
+    docker: Docker,
+    image: str,
+    command: Sequence[str],
+    given: list[dict[str, Any]],
+    *,
+    what: str,
+    whose: Mapping[str, str] | None = None,
+) -> None:
+    """Run a command to its end in a container of its own without a network; raises DockerError that begins `what`.
+
+    `whose` are labels of the app that it is for, so that the app's next command removes what a killed one left.
+    """
     body = {
         "Image": image,
         "Entrypoint": list(command),
         "Cmd": [],
         "User": "0",
-        "Labels": {names.KIND: "helper"},
+        "Labels": {**(whose or {}), names.KIND: "helper"},
         "HostConfig": {"Mounts": given, "NetworkMode": "none"},
     }
     with told(what):
