@@ -8,10 +8,12 @@ import select
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+LONG_LOG: Final = 5 << 20  # bytes
 
 
 def start(
@@ -21,11 +23,12 @@ def start(
 
     `command` builds its command line from the descriptor that it is to `tell` its line to: by custom `ready PID`,
     `taken`, or `failed WHY`; nothing when it died before. The program detaches at once (it forks and its first process
-    ends); `log` gets all that it prints.
+    ends); `log` gets all that it prints: one that has become long is put aside first, in place of the one before it.
     """
     import orchestrator  # noqa: PLC0415  # only to know where the package is
 
     try:
+        _put_aside(log)
         printed = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
         return f"failed `{error.filename}` cannot be written: {error.strerror}"
@@ -52,6 +55,12 @@ def start(
         os.close(printed)
         if writing >= 0:
             os.close(writing)
+
+
+def _put_aside(log: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if log.stat().st_size > LONG_LOG:
+            log.replace(log.with_name(f"{log.name}.1"))
 
 
 def _read(reading: int, patience: float) -> str:

@@ -122,7 +122,7 @@ class Exposed:
                 say(f"{self.app}: the platform leads to no port that is free: {error}")
         if self.gate is not None and not self.outside:
             return self.gate, False
-        return await listen_inside(shared, around.inner_ports(exposure.port), self.app), False
+        return await listen_inside(shared, around.inner_ports(exposure.port, exposure.tunnel), self.app), False
 
     def _placed(self, exposure: Exposure) -> Exposure:
         """Return an exposure with the ports that are open."""
@@ -138,7 +138,8 @@ class Exposed:
             self.problem = "; ".join(f"{left.name}: {left.why}" for left in choice.left) or "no tunnel is possible"
             return
         if any(provider.name != OWN for provider in choice.providers):
-            self.door = await listen_for_tunnel(self.shared, (self.exposure.door,), self.app)
+            ports = self.shared.surroundings.tunnel_ports(self.exposure.door, self.exposure.tunnel)
+            self.door = await listen_for_tunnel(self.shared, ports, self.app)
             self.exposure = self._placed(self.exposure)
         self.tunnel = Tunnel(
             self.door.port if self.door is not None else self.gate.port,

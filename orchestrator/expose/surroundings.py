@@ -54,11 +54,16 @@ class Surroundings:
             return (*((before,) if before in way.ports else ()), *(way.free or ()), *way.busy)
         return (*((before,) if before else ()), *((GATE_PORT,) if not way.sure else ()), 0)
 
-    def inner_ports(self, before: int) -> tuple[int, ...]:
+    def inner_ports(self, before: int, tunnel: str) -> tuple[int, ...]:
         """Return the ports to be tried for this machine alone, none of those that are needed for the way out."""
-        if self.way.kind == "url":
-            return (before,) if before and before not in (self.way.ports or ()) else ()
-        return tuple(port for port in (before, gate_port(self.signs)) if port)
+        settled = gate_port(self.signs) if tunnel == NONE else None
+        needed = (self.way.ports or ()) if self.way.kind == "url" else ()
+        return tuple(port for port in (before, settled) if port and port not in needed)
+
+    def tunnel_ports(self, before: int, tunnel: str) -> tuple[int, ...]:
+        """Return the ports to be tried for a tunnel; the settled one where the platform leads nowhere, or need not."""
+        settled = None if self.leads(tunnel) else gate_port(self.signs)
+        return tuple(port for port in (settled, before) if port)
 
     def here(self, files: GateFiles, port: int | None, wants: Wants) -> Here:
         """Describe this machine to the providers of tunnels; `port` is the gate's, where the platform leads to that."""

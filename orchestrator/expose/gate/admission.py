@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.engine.errors import PinoctlError
-from orchestrator.expose.gate import origins, pages
+from orchestrator.expose.gate import origins, pages, sessions
 from orchestrator.expose.gate.audit import Audit, Seldom
 from orchestrator.expose.gate.contract import Answer, Pass, Seen
 from orchestrator.expose.gate.doors import Doors
@@ -113,10 +113,10 @@ class Admission:
         clean = same_place(without_tokens(seen.target, self._is_token))
         if self._keys.is_plain(grant):
             if is_page:
-                return pages.redirect(clean, self._doors.enter(seen, grant, known=session))
+                return self._moved(visitor, clean, self._doors.enter(seen, grant, known=session))
             return self._pass_by_token(seen, grant)
         if session is not None:  # who came in by this link before, or by another way
-            return pages.redirect(clean, self._doors.choice(seen, grant.app)) if is_page else None
+            return self._moved(visitor, clean, self._doors.choice(seen, grant.app)) if is_page else None
         if self._public(grant.app):
             return None
         return self._doors.offer(grant, self._look(seen), clean) if is_page else self._no_page(seen, grant)
@@ -206,7 +206,7 @@ class Admission:
         if outcome.wait:
             return self._limited(seen, outcome.wait)
         if outcome.cookies is not None:
-            return pages.redirect(outcome.goes_to, outcome.cookies)
+            return self._moved(visitor, outcome.goes_to, outcome.cookies)
         self._log.note("refused", app=seen.app or "", peer=seen.peer, way=f"login: {outcome.reason}", who=outcome.who)
         return pages.login(
             outcome.status,
@@ -235,13 +235,24 @@ class Admission:
         grant = visitor.by_query
         if grant is not None and grant.app == app and not visitor.opens(app):
             if self._keys.is_plain(grant):
-                return pages.redirect(goes_to, self._doors.enter(seen, grant))
+                return self._moved(visitor, goes_to, self._doors.enter(seen, grant))
             return self._doors.offer(grant, self._look(seen), goes_to)
         if app in self._open_to(visitor):
-            return pages.redirect(goes_to, self._doors.choice(seen, app))
+            return self._moved(visitor, goes_to, self._doors.choice(seen, app))
         return self._stranger(seen, visitor)
 
     # -- answers
+
+    def _moved(self, visitor: Visitor, goes_to: str, cookies: tuple[str, ...]) -> Answer:
+        """Send a browser on; where that leads it to another app, without what it kept of the one before.
+
+        On one port for all the same address is a page of every app.
+        """
+        chosen = [value for line in cookies if (value := sessions.chosen_by(line)) is not None]
+        answer = pages.redirect(goes_to, cookies)
+        if not chosen or chosen == [visitor.choice]:
+            return answer
+        return replace(answer, headers=(*answer.headers, ("clear-site-data", '"cache"')))
 
     def _limited(self, seen: Seen, wait: float) -> Answer:
         seconds = max(1, math.ceil(wait))

@@ -179,12 +179,16 @@ class Keys:
         return list(self.book.people.values())
 
     def remove(self, app: str) -> None:
-        """Forget the token and the links of an app that is gone."""
+        """Forget the token and the links of an app that is gone; nobody has a right to a later one of its name."""
 
         def drop(book: Book) -> bool:
             for share in [each for each in book.shares.values() if each.app == app]:
                 del book.shares[share.id]
-            return book.apps.pop(app, None) is not None
+            theirs = [each for each in book.people.values() if each.apps is not None and app in each.apps]
+            for person in theirs:
+                left = tuple(each for each in person.apps or () if each != app)
+                book.people[person.user] = replace(person, apps=left)
+            return book.apps.pop(app, None) is not None or bool(theirs)
 
         if self._change(drop):
             self._note("keys removed", app=app)

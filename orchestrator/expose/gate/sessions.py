@@ -69,6 +69,12 @@ def base_of(session: Session) -> str:
     return PERSON if session.way == "person" else cookie_of(session.app)
 
 
+def chosen_by(line: str) -> str | None:
+    """Return the app that a Set-Cookie of ours chooses on the port for all; None when it is about something else."""
+    name, _, rest = line.partition("=")
+    return rest.partition(";")[0] if name.removeprefix(SECURE_PREFIX) == CHOICE else None
+
+
 def set_cookie(base: str, value: str, *, seconds: int, secure: bool, framed: bool) -> str:
     """Write the value of Set-Cookie; `framed` is for apps that are shown in a page of another site."""
     name = SECURE_PREFIX + base if secure else base

@@ -370,6 +370,21 @@ def test_who_may_see_several_apps_chooses(shared):
     assert shared.jar == {}
 
 
+def test_what_the_browser_kept_of_another_app_is_cleared(shared):
+    def cleared(answer):
+        return header(answer, "clear-site-data") == '"cache"'
+
+    one, two = (shared.keys.token(app) for app in ("one", "two"))
+    shared.visit(f"/?token={one}")
+    assert not cleared(shared.visit(f"/?token={one}"))
+    assert cleared(shared.visit(f"/.pinoctl/go/two?token={two}"))
+    assert not cleared(shared.visit("/.pinoctl/go/two"))
+    assert cleared(shared.visit("/.pinoctl/go/one"))
+    assert cleared(shared.visit(f"/?token={two}"))
+    assert cleared(shared.post("/.pinoctl/login", {"token": one, "next": "/"}))
+    assert not cleared(shared.other(app="one").visit(f"/?token={one}")), "at a port of its own there is no other"
+
+
 def test_who_may_see_one_app_is_there_at_once(shared):
     shared.keys.set_password("ann", "correct horse", ["two"])
     shared.post("/.pinoctl/login", {"user": "ann", "password": "correct horse"})

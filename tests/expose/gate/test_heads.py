@@ -39,6 +39,13 @@ def test_an_app_of_picky_hosts_gets_its_own():
     assert ("referer", "null") in foreign
 
 
+@pytest.mark.parametrize("name", ["x_forwarded_for", "x-forwarded_for", "x_real_ip", "cf_connecting_ip", "forwarded"])
+def test_what_a_client_claims_about_itself_goes_however_it_is_written(name):
+    got = to_app(((name, "6.6.6.6"), ("x_other", "a")), PUBLIC, TARGET)
+    assert "6.6.6.6" not in [value for _, value in got]
+    assert ("x_other", "a") in got
+
+
 def test_ipv6_in_forwarded():
     got = dict(to_app((), Public("2001:db8::1", secure=False, host="[::1]:80"), TARGET))
     assert got["forwarded"] == 'for="[2001:db8::1]";proto=http;host="[::1]:80"'

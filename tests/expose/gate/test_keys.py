@@ -128,6 +128,16 @@ def test_removing_an_app_removes_its_links_only(keys):
     assert keys.opened_by(token.encode()) is None
 
 
+def test_a_later_app_of_the_same_name_is_nobodys_by_an_old_right(keys):
+    keys.token("one")
+    keys.set_password("ann", "correct horse", ["one", "two"])
+    keys.set_password("bob", "correct horse", ["one"])
+    keys.set_password("eve", "correct horse")
+    keys.remove("one")
+    keys.token("one")
+    assert {person.user: person.apps for person in keys.people()} == {"ann": ("two",), "bob": (), "eve": None}
+
+
 def test_passwords_are_kept_as_salted_hashes(keys, path):
     keys.set_password("ann", "correct horse")
     keys.set_password("bob", "correct horse", ["two", "one"])

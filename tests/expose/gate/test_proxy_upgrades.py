@@ -88,6 +88,23 @@ async def test_an_upgrade_with_a_body_is_a_request_like_any_other(world):
     assert b"upgrade" not in world.app.heads[0].lower()
 
 
+@pytest.mark.parametrize("kinds", ["h2c", "websocket, h2c", "h2c, websocket", "websocket/13", "WebSocket2"])
+async def test_only_websockets_come_through(world, kinds):
+    ask = [f"Upgrade: {kinds}", "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA"]
+    assert status(await world.get("/x", *ask)) == 200
+    assert not world.keeper.seen[0].upgrade
+    asked = world.app.heads[0].lower()
+    assert b"upgrade" not in asked
+    assert b"http2-settings" not in asked
+
+
+async def test_the_name_of_websockets_is_written_in_any_case(world):
+    reader, writer = await world.connect()
+    writer.write(b"GET /ws HTTP/1.1\r\nHost: h\r\n" + BEARER + SOCKET.replace(b"websocket", b"WebSocket") + b"\r\n")
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    writer.close()
+
+
 async def test_the_keeper_is_told_of_upgrades(world):
     await world.ask(b"GET / HTTP/1.1\r\nHost: h\r\n" + SOCKET.replace(b"keep-alive", b"close") + b"\r\n")
     assert world.keeper.seen[0].upgrade
