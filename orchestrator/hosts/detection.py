@@ -153,7 +153,8 @@ ENOUGH_WEAK: Final = frozenset({"lambda"})  # has no other sign, and a wrong gue
 def find_platform(signs: Signs) -> Platform:
     """Return the platform of a machine: what PINOCTL_PLATFORM says, else the first with enough evidence.
 
-    A strong sign is enough, and so are two weak ones. Raises BadInputError for a name that is not known.
+    A strong sign is enough, and so are two weak ones, except on a machine that booted its own system: what that one has
+    folders called, or what somebody set there, makes it nobody's. Raises BadInputError for a name that is not known.
     """
     seen = {name: tuple(each for clue in clues for each in clue.look(signs)) for name, clues in CLUES.items()}
     told = signs.environ.get("PINOCTL_PLATFORM", "").strip().lower()
@@ -166,10 +167,10 @@ def find_platform(signs: Signs) -> Platform:
         return _platform(told, "told", seen)
     for name, found in seen.items():
         weight = sum(STRONG if each.strong else WEAK for each in found)
-        if name == "container" and weight == STRONG and not any(each.strong for each in found) and _booted(seen):
-            continue  # a virtual machine that was made from a container's image
+        strong = any(each.strong for each in found)
+        if _booted(seen) and not strong and not (name in ENOUGH_WEAK or (name == "container" and weight > STRONG)):
+            continue  # also a virtual machine that was made from a container's image
         if name != "local" and weight >= (WEAK if name in ENOUGH_WEAK else STRONG):
-            strong = any(each.strong for each in found)
             return _platform(name, "certain" if strong and weight > STRONG else "likely" if strong else "guess", seen)
     return _platform("local", "certain" if _booted(seen) else "likely", seen)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENT_FILE: Final = "/etc/environment"
 FIRST_PROCESS: Final = "/proc/1/environ"
+HOST_NAME: Final = "/proc/sys/kernel/hostname"
 PROCESS: Final = "this process"
 LARGEST: Final = 1 << 20  # bytes of a file that are looked at
 
@@ -109,6 +110,16 @@ class Signs:
                 if each == name and value.strip():
                     return value.strip()
         return ""
+
+    def confirms(self, name: str, value: str) -> bool:
+        """Tell whether the machine itself says so, and not only a variable of whoever started this process.
+
+        It does in `/etc/environment`, in the variables of its first process, or by its host name, which providers make
+        of the machine's number.
+        """
+        told = [pair for source, pairs in self._places() if source != PROCESS for pair in pairs]
+        named = re.split(r"[^A-Za-z0-9]+", self.read(HOST_NAME) or "")
+        return (name, value) in told or (bool(value) and value in named)
 
     def _places(self) -> Iterator[tuple[str, Iterator[tuple[str, str]]]]:
         yield PROCESS, iter(self.environ.items())

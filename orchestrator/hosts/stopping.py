@@ -137,6 +137,7 @@ def _runpod(signs: Signs) -> Request:
     pod, key = signs.get("RUNPOD_POD_ID"), signs.secret("RUNPOD_API_KEY")
     _need(re.fullmatch(r"[A-Za-z0-9]+", pod), "RUNPOD_POD_ID", "runpodctl pod stop POD_ID")
     _need(_fits_header(key), "RUNPOD_API_KEY", "`runpodctl pod stop` after `runpodctl config --apiKey KEY`")
+    _confirm(signs.confirms("RUNPOD_POD_ID", pod), f"pod `{pod}`", "RUNPOD_POD_ID")
     return Request("POST", f"{RUNPOD}/pods/{pod}/stop", (("Authorization", f"Bearer {key}"),))
 
 
@@ -145,6 +146,8 @@ def _vast(signs: Signs) -> Request:
     key = signs.secret("CONTAINER_API_KEY")
     _need(re.fullmatch(r"[0-9]+", number), "CONTAINER_ID", "`vastai stop instance ID`")
     _need(_fits_header(key), "CONTAINER_API_KEY", "`vastai stop instance ID --api-key KEY`")
+    sure = signs.confirms("CONTAINER_ID", number) or signs.confirms("VAST_CONTAINERLABEL", f"C.{number}")
+    _confirm(sure, f"instance `{number}`", "CONTAINER_ID")
     headers = (("Authorization", f"Bearer {key}"), ("Content-Type", "application/json"))
     return Request("PUT", f"{VAST}/instances/{number}/", headers, b'{"state": "stopped"}')
 
@@ -168,6 +171,15 @@ def _need(good: object, name: str, instead: str) -> None:
         raise PinoctlError(
             f"this machine cannot be stopped from inside: {name} is not set, or not as the provider sets it",
             hint=f"set it for pinoctl, or stop the machine with {instead} or in the browser",
+        )
+
+
+def _confirm(good: object, machine: str, name: str) -> None:
+    """Refuse to stop what may be another machine: a shell can have the variables of one that is far away."""
+    if not good:
+        raise PinoctlError(
+            f"nothing but a variable of this process says that this machine is {machine}, so it is not stopped",
+            hint=f"if it is, write `{name}` into /etc/environment as the provider set it, or stop it in the browser",
         )
 
 

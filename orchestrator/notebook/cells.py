@@ -87,6 +87,7 @@ def up(
 ) -> dict[str, Any]:
     """Install an app if needed, start it, and show it in the cell's output; return what `pinoctl up --json` says.
 
+    The link with the app's token is left out of that: what a cell returns is saved with the notebook.
     Further arguments are options of `pinoctl up`: `answers={"model": "small"}`, `timeout=600`, `tunnel="ngrok"`.
     An app that was kept in Drive is fetched at the same commit, with the same answers. `frame=False` shows nothing;
     `height` is the frame's in pixels. Raises PinoctlError when the app does not come up.
@@ -112,7 +113,7 @@ def up(
         colab.show(*place, height)
     elif link:
         _line(link)
-    return result
+    return {name: value for name, value in result.items() if name != "share_link"}
 
 
 def down(app: str | None = None, *, home: str | os.PathLike[str] | None = None) -> Any:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 
+import aiohttp
 import pytest
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
@@ -195,6 +196,19 @@ async def test_a_settled_port_is_the_tunnels_where_the_platform_leads_nowhere(wo
     assert exposed(world).door is None
     await world.ask("hide", app="notes")
     assert (await world.expose("notes"))["port"] == port, "behind a proxy of the user's"
+
+
+async def test_an_app_in_a_frame_of_a_notebook_gets_a_cookie_that_frames_send(world):
+    await world.app("notes")
+    await world.begin(PINOCTL_PLATFORM="colab")
+    await world.expose("notes", framed=True)
+    shown = await world.until("notes", "ready")
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(shown["link"], headers={"Accept": "text/html"}, allow_redirects=False) as answer,
+    ):
+        assert answer.status == 303
+        assert answer.headers["Set-Cookie"].endswith("; SameSite=None; Secure; Partitioned")
 
 
 async def test_the_ports_are_the_same_after_a_restart(world, path):

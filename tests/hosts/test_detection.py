@@ -54,6 +54,14 @@ CASES = {
     "over SSH": ({"SSH_CONNECTION": "1.2.3.4 5 6.7.8.9 22"}, SYSTEMD, "local", "certain"),
     "nothing": ({}, {}, "local", "likely"),
     "empty variables": ({"RUNPOD_POD_ID": "", "COLAB_RELEASE_TAG": ""}, {}, "local", "likely"),
+    "a server with folders like paperspace's": (
+        {},
+        {"/storage": None, "/notebooks": None} | SYSTEMD,
+        "local",
+        "certain",
+    ),
+    "a server with folders like kaggle's": ({}, FOLDERS | SYSTEMD, "local", "certain"),
+    "paperspace's folders alone": ({}, {"/storage": None, "/notebooks": None}, "paperspace", "guess"),
     "a server with a folder /storage": ({}, {"/storage": None}, "local", "likely"),
 }
 

@@ -45,7 +45,7 @@ def test_it_shows_a_pod_without_its_key(tmp_path):
         "RUNPOD_POD_ID: `abc123xyz`, from this process (strong)",
         "https://abc123xyz-{port}.proxy.runpod.net",
         f"home          `{tmp_path}`",
-        "by pinoctl  yes",
+        "by pinoctl  no: nothing but a variable of this process says that this machine is pod `abc123xyz`",
     ):
         assert text in done.stdout
     assert "rpa_pod-key" not in done.stdout
@@ -54,7 +54,7 @@ def test_it_shows_a_pod_without_its_key(tmp_path):
 def test_json_has_the_same_and_free_room(tmp_path):
     done = call("--json", "--home", str(tmp_path), **VAST)
     data = json.loads(done.stdout)
-    assert (data["name"], data["confidence"], data["can_stop"]) == ("vast", "certain", True)
+    assert (data["name"], data["confidence"], data["can_stop"]) == ("vast", "certain", False)
     assert data["ways"][0]["mapped"] == {"7860": "http://65.130.162.74:33526"}
     assert data["folders"][0]["free"] > 0
     assert "vast-key-0123" not in done.stdout

@@ -12,7 +12,7 @@ from orchestrator.hosts.detection import find_platform
 from orchestrator.hosts.stopping import Command, can_stop, stop_machine, stop_plan
 from orchestrator.hosts.web import Request, Response, ask
 
-from .machines import COLAB, RUNPOD, VAST, as_environ, machine
+from .machines import COLAB, RUNPOD, VAST, as_environ, machine, rented
 
 KEYS = ("vast-key-0123", "rpa_pod-key")
 
@@ -66,12 +66,11 @@ def stop(signs, http, run=None):
 
 
 async def test_runpod_is_stopped_as_documented(provider):
-    done = await stop(machine(RUNPOD), provider.http)
+    done = await stop(rented(RUNPOD), provider.http)
     assert provider.asked == [("POST", "/v1/pods/abc123xyz/stop", "")]
     assert (done.platform, "volume disk" in done.note) == ("runpod", True)
     assert (
-        stop_plan(find_platform(machine(RUNPOD)), machine(RUNPOD)).url
-        == "https://rest.runpod.io/v1/pods/abc123xyz/stop"
+        stop_plan(find_platform(rented(RUNPOD)), rented(RUNPOD)).url == "https://rest.runpod.io/v1/pods/abc123xyz/stop"
     )
 
 
@@ -91,7 +90,7 @@ async def test_colab_is_given_back(provider):
 async def test_a_wrong_key_is_refused_without_being_shown(provider):
     for environ in (RUNPOD | {"RUNPOD_API_KEY": "wrong-key"}, VAST | {"CONTAINER_API_KEY": "wrong-key"}):
         with pytest.raises(PinoctlError, match=r"refuses to stop this machine \(status 40[13]\)") as caught:
-            await stop(machine(environ), provider.http)
+            await stop(rented(environ), provider.http)
         assert "wrong-key" not in f"{caught.value!r} {caught.value.hint}"
 
 
@@ -108,7 +107,7 @@ async def test_a_wrong_key_is_refused_without_being_shown(provider):
 async def test_answers_that_are_no_success_are_told(provider, status, text, said):
     provider.answer = web.Response(status=status, text=text, headers={"Location": "http://127.0.0.1:1/"})
     with pytest.raises(PinoctlError, match=said) as caught:
-        await stop(machine(VAST), provider.http)
+        await stop(rented(VAST), provider.http)
     assert len(provider.asked) == 1
     assert not any(key in str(caught.value) for key in KEYS)
 
@@ -122,7 +121,7 @@ async def test_a_provider_that_does_not_answer():
 
     for http, said in ((late, "no answer in time"), (nobody, "could not be stopped: .*127.0.0.1:1")):
         with pytest.raises(PinoctlError, match=said) as caught:
-            await stop(machine(RUNPOD), http)
+            await stop(rented(RUNPOD), http)
         assert "runpodctl" in caught.value.hint
         assert "rpa_pod-key" not in str(caught.value)
 
@@ -176,9 +175,39 @@ async def test_what_cannot_be_stopped_says_why_and_asks_nobody(environ, said):
 
 
 def test_the_label_names_the_instance_where_its_number_is_not_set():
-    signs = machine({"VAST_CONTAINERLABEL": "C.7", "CONTAINER_API_KEY": "k"})
+    signs = rented({"VAST_CONTAINERLABEL": "C.7", "CONTAINER_API_KEY": "k"})
     assert stop_plan(find_platform(signs), signs).url.endswith("/instances/7/")
     assert can_stop(find_platform(signs), signs) == ""
+
+
+SYSTEMD = {"/proc/1/comm": "systemd\n", "/proc/1/environ": as_environ({"HOME": "/", "TERM": "linux"})}
+
+
+@pytest.mark.parametrize(
+    ("environ", "files", "sure"),
+    [
+        (RUNPOD, SYSTEMD, False),
+        (RUNPOD, {}, False),
+        (RUNPOD, {"/proc/1/environ": as_environ(RUNPOD | {"RUNPOD_POD_ID": "other"})}, False),
+        (RUNPOD, {"/proc/sys/kernel/hostname": "laptop\n"}, False),
+        (RUNPOD, {"/proc/sys/kernel/hostname": "abc123xyz-64411a2b\n"}, True),
+        (RUNPOD, {"/etc/environment": "RUNPOD_POD_ID=abc123xyz\n"}, True),
+        (RUNPOD, {"/proc/1/environ": as_environ(RUNPOD)}, True),
+        (VAST, SYSTEMD, False),
+        (VAST, {"/etc/environment": 'VAST_CONTAINERLABEL="C.31337"\n'}, True),
+        (VAST, {"/proc/1/environ": as_environ({"CONTAINER_ID": "31337"})}, True),
+    ],
+)
+async def test_a_machine_that_only_a_shell_says_to_be_this_one_is_not_stopped(provider, environ, files, sure):
+    signs = machine(environ, files)
+    if sure:
+        await stop(signs, provider.http)
+        assert len(provider.asked) == 1
+        return
+    with pytest.raises(PinoctlError, match="nothing but a variable of this process says") as caught:
+        await stop(signs, provider.http)
+    assert provider.asked == []
+    assert "/etc/environment" in caught.value.hint
 
 
 def test_requests_do_not_print_their_keys():
