@@ -204,10 +204,14 @@ class InBuild(Inside):
         if not self.ask(how, unsaved):
             self._answer = None
             return
+        asked = self._clock()
         leave = await self._answer
         self._answer = None
         if leave:
             self._leave(LEFT)
+        # Where images are kept as files, each commit walks all of them: the fixed cost grows with the image.
+        fixed = self._clock() - asked - max(0.0, unsaved.written) / self._cost.rate
+        self._cost = Cost(max(self._cost.fixed, fixed), self._cost.rate)
         self._since = self._clock()
 
     def go_on(self, *, leave: bool) -> None:

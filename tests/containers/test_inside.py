@@ -103,6 +103,21 @@ class TestSteps:
 
 
 class TestCheckpoints:
+    async def test_a_commit_that_cost_more_than_was_thought_makes_the_next_ones_rarer(self, bench):
+        bench.now = 1000.0
+        waiting = asyncio.create_task(bench.between())
+        await asyncio.sleep(0)
+        bench.now += 40.0  # what a large image costs where every file of it is looked at
+        bench.inside.go_on(leave=False)
+        await waiting
+        assert len(bench.asked) == 1
+        bench.now += 100.0
+        await bench.between()
+        assert len(bench.asked) == 1, "a hundred seconds of work are not worth forty"
+        bench.now += 400.0
+        await bench.answered(leave=False)
+        assert len(bench.asked) == 2
+
     async def test_nothing_is_asked_while_little_is_unsaved(self, bench):
         bench.now = 1.0
         await bench.between()

@@ -127,7 +127,8 @@ def test_the_state_words_are_documented():
 def variables() -> set[str]:
     """Return the variables that the code reads: PINOCTL_* anywhere, others where an environment is asked for them."""
     homes = [CLUES[name] for name, facts in PLATFORMS.items() if facts.bases]
-    found = {name for clues in homes for each in clues if isinstance(each, Variables) and each.strong for name in each.names}
+    strong = [each for clues in homes for each in clues if isinstance(each, Variables) and each.strong]
+    found = {name for each in strong for name in each.names}
     asked = re.compile(r"""(?:environ|base_env|process\.env|self\.process)(?:\.get\(|\[|\.)\s*["']?([A-Z][A-Z0-9_]+)""")
     for path in [ROOT / "cli.py", *(ROOT / "orchestrator").rglob("*.py"), *(ROOT / "orchestrator").rglob("*.js")]:
         source = path.read_text("utf-8")
