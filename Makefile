@@ -6,6 +6,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 VENV ?= .venv
+# tests wait much of their time, so there is one more at work than there are processors
+WORKERS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4)))
 EXAMPLE ?= examples/gradio-hello
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
@@ -24,7 +26,7 @@ down: $(VENV)/.installed ## Stop the example
 	@"$(bin)/pinoctl" down "$(notdir $(EXAMPLE))"
 
 test: lint types ## Lint, check the types, run all tests (the quick ones first)
-	@"$(bin)/python" -m pytest -n logical --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+	@"$(bin)/python" -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 lint: $(VENV)/.developing ## Check the style
 	@"$(bin)/ruff" check .

@@ -18,7 +18,7 @@ class Terminal:
         if self.pid == 0:
             os.execve(command[0], command, environment)  # noqa: S606  # the child of a fork
 
-    def expect(self, what, *, timeout=30):
+    def expect(self, what, *, timeout=60):
         """Read until a text appears after what was expected before, and return what came up to it."""
         until = time.monotonic() + timeout
         begin = getattr(self, "_seen", 0)
@@ -36,7 +36,7 @@ class Terminal:
     def type(self, text):
         os.write(self._descriptor, text.encode())
 
-    def end(self, *, timeout=30):
+    def end(self, *, timeout=60):
         """Read to the end and return the exit status."""
         until = time.monotonic() + timeout
         with contextlib.suppress(OSError):

@@ -34,7 +34,7 @@ WAITING = """module.exports = {run: [
 ]}"""
 
 
-def until(condition, *, timeout=20):
+def until(condition, *, timeout=60):
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
@@ -138,7 +138,7 @@ def test_two_commands_at_once_end_alike(pinoctl, launcher):
     assert installing["state"] == "installing (step 2 of 3)"
     time.sleep(0.5)
     (folder / "go").write_text("")
-    outs = [process.communicate(timeout=60) for process in (first, second)]
+    outs = [process.communicate(timeout=100) for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], outs
     assert outs[0][0] == outs[1][0] == pinoctl("open", "twice").out
     assert "another command is bringing `twice` up already" in outs[1][1]
@@ -159,7 +159,7 @@ def test_ctrl_c_of_the_second_leaves_the_first_alone(pinoctl, launcher):
     second.stdout.close()
     second.stderr.close()
     (folder / "go").write_text("")
-    out, err = first.communicate(timeout=60)
+    out, err = first.communicate(timeout=100)
     assert first.returncode == 0, err
     assert out.startswith("http://")
     pinoctl("down", "joined")
@@ -170,7 +170,7 @@ def test_a_killed_agent_is_taken_over_and_leaves_nothing(pinoctl, launcher):
     first, shell = begun(pinoctl, folder)
     agent = pinoctl("status", "killed", "--json").json["pid"]
     os.kill(agent, signal.SIGKILL)
-    _, err = first.communicate(timeout=30)
+    _, err = first.communicate(timeout=60)
     assert first.returncode == 1
     assert "the agent of `killed` ended before it was done" in err
     assert "`pinoctl up killed` goes on from the last finished step" in err

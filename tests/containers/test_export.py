@@ -164,7 +164,8 @@ def test_an_image_from_a_registry_serves_the_app_by_itself(
             assert refused(url) == 401
             browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
             for address in (f"{url}?token={token}", url):  # logging in, and then by the cookie
-                with browser.open(address, timeout=10) as answer:
+                page = urllib.request.Request(address, headers={"Accept": "text/html"})
+                with browser.open(page, timeout=10) as answer:
                     assert answer.read() == b"from afar"
         with running(client, image.id, PINOCTL_PUBLIC="1") as (_container, url):
             await_page(url, holds="from afar")

@@ -144,6 +144,9 @@ def read(label: str | None) -> Chain | None:
     """Read a chain from a label, None when it is none."""
     try:
         found = json.loads(label or "")
-        return tuple((str(found["scripts"][at]), int(index), str(digest)) for at, index, digest in found["steps"])
-    except (ValueError, KeyError, TypeError, IndexError, OverflowError):
+        steps = tuple((found["scripts"][at], index, digest) for at, index, digest in found["steps"])
+    except (ValueError, KeyError, TypeError, IndexError):
         return None
+    kinds = (str, int, str)
+    sound = all(type(part) is kind for step in steps for part, kind in zip(step, kinds, strict=True))
+    return steps if sound else None

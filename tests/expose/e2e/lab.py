@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -26,7 +27,7 @@ PATIENCE = 60.0
 
 def start_script(name, page):
     """Return a script that starts the server of these tests and says where its page is."""
-    message = f"{sys.executable} -u server.py {{{{port}}}} {name} '{page}'"
+    message = f"{shlex.quote(sys.executable)} -u server.py {{{{port}}}} {name} '{page}'"
     ready = {"event": "/http:\\/\\/[0-9.:]+[^\\s]*/", "done": True}
     return json.dumps({
         "daemon": True,

@@ -48,7 +48,7 @@ class Machine:
         arrow = "" if stream == "stdout" else ">&2"
         end = "exec sleep 1000" if stays else f"exit {status}"
         notes = f'echo "$@" >> {self.bin}/{name}.calls\nenv > {self.bin}/{name}.env'
-        (self.bin / name).write_text(f"#!/bin/sh\n{notes}\ncat {RECORDED / recording} {arrow}\n{end}\n", "utf-8")
+        (self.bin / name).write_text(f"#!/bin/sh\n{notes}\ncat '{RECORDED / recording}' {arrow}\n{end}\n", "utf-8")
         (self.bin / name).chmod(0o755)
 
     def calls(self, name: str) -> list[str]:
