@@ -7,7 +7,7 @@ import inspect
 import json
 from pathlib import Path
 
-import pytest
+import nbformat
 
 from orchestrator import notebook
 
@@ -21,7 +21,6 @@ def tree(code):
 
 
 def test_it_is_a_valid_notebook_without_outputs():
-    nbformat = pytest.importorskip("nbformat")
     nbformat.validate(nbformat.read(FILE, as_version=4))
     assert all(
         cell["outputs"] == [] and cell["execution_count"] is None for cell in CELLS if cell["cell_type"] == "code"
