@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -39,6 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     Apps live on the host, whether this machine has Docker or not, but where a test says otherwise.
     """
     os.environ["PINOCTL_PLACE"] = "host"
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # where tests run in the background: some press Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if shutil.which("python") is None:
         folder = tempfile.mkdtemp(prefix="pinoctl-tests-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))

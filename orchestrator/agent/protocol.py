@@ -22,6 +22,10 @@ class ProtocolError(PinoctlError):
     """Report a line that is no request, or an agent that speaks no version of ours."""
 
 
+class GarbledError(ProtocolError):
+    """Report a line that is not JSON: whoever wrote it does not speak the protocol at all."""
+
+
 class AgentError(PinoctlError):
     """Carry an error that the agent answered with; `kind` is the class of the error over there."""
 
@@ -55,7 +59,7 @@ def decode_line(line: bytes) -> dict[str, Any]:
     try:
         message = json.loads(line.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"a line is not JSON: {error}") from error
+        raise GarbledError(f"a line is not JSON: {error}") from error
     if not isinstance(message, dict):
         raise ProtocolError(f"a line is not an object but a {type(message).__name__}")
     return message

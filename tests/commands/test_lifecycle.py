@@ -40,6 +40,9 @@ def test_an_app_from_its_folder_to_its_url_and_back(pinoctl, launcher):
         "state": "ready",
         "url": first.last,
         "place": "host",
+        "share_url": None,
+        "share_link": None,
+        "tunnel": None,
     }
 
     status = pinoctl("status", "whole", "--json").json

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.client import AgentGoneError, Client
+from orchestrator.agent.protocol import GarbledError
 from orchestrator.places.container import code, names
 from orchestrator.places.container.docker import Docker, DockerError, RefusedError, told
 from orchestrator.places.container.streams import ExecStream
@@ -156,7 +157,8 @@ def agent_of(
         raise AgentGoneError(
             f"the agent of `{app}` does not answer", hint="`docker logs` of its container may say why"
         ) from error
-    except AgentGoneError as error:
+    except (AgentGoneError, GarbledError) as error:  # a daemon says in plain words that the container has just ended
+        stream.close()
         raise ended(docker, container, app) from error
 
 
