@@ -244,12 +244,13 @@ def daemon_of(home: Home) -> Daemon:
     from orchestrator.commands.overview import known_apps  # noqa: PLC0415  # only the gate's process needs it
     from orchestrator.expose.daemon import Daemon  # noqa: PLC0415  # as above
     from orchestrator.expose.surroundings import survey  # noqa: PLC0415  # as above
+    from orchestrator.expose.watching import AT_WORK  # noqa: PLC0415  # as above
     from orchestrator.places.choosing import place_of  # noqa: PLC0415  # as above
 
     def stop_app(app: str) -> None:
         place_of(home, app).stop(app)
 
     def running() -> list[str]:
-        return [app for app in known_apps(home) if look(home, app).get("word") in {"installing", "starting", "ready"}]
+        return [app for app in known_apps(home) if look(home, app).get("word") in AT_WORK]
 
     return Daemon(home, survey(home, os.environ), look=lambda app: look(home, app), stop_app=stop_app, running=running)

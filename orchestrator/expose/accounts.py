@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any, Final
-
-from orchestrator.engine.errors import PinoctlError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,15 +49,7 @@ def keep(path: Path, more: Mapping[str, str]) -> dict[str, str]:
     now = {name: value for name, value in {**before, **more}.items() if name in NAMES and value}
     if now == before:
         return now
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(now, file, indent=1)
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise PinoctlError(
-            f"`{path}` cannot be written: {error.strerror}", hint="check the permissions and the free space there"
-        ) from error
+    from orchestrator.engine.environment.files import write_atomically  # noqa: PLC0415  # rarely needed by commands
+
+    write_atomically(path, json.dumps(now, indent=1))
     return now

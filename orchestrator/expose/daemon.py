@@ -32,7 +32,7 @@ from orchestrator.expose.saying import say
 from orchestrator.expose.surroundings import survey
 from orchestrator.expose.tunnels.fetching import Fetching
 from orchestrator.expose.tunnels.spawn import run
-from orchestrator.expose.watching import Watched, Watcher
+from orchestrator.expose.watching import AT_WORK, Watched, Watcher
 from orchestrator.hosts.declared import declared_ports, with_declared
 from orchestrator.hosts.stopping import can_stop, stop_machine
 from orchestrator.hosts.web import ask
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS: Final = 5.0  # with nothing exposed, until the process ends
 GONE_SECONDS: Final = 15.0  # how long an app may be stopped before its door closes: restarts are shorter
-AT_WORK: Final = frozenset({"installing", "starting", "ready"})
 GONE: Final = frozenset({"stopped", "not installed"})
 PROGRAM_SECONDS: Final = 60.0
 NONCE_BYTES: Final = 16
@@ -73,7 +72,6 @@ class Daemon:
     ) -> None:
         self.files = GateFiles(home)
         self.files.prepare()
-        self.surroundings = surroundings
         self._stop_app, self._running = stop_app, running
         self._sleep = sleep
         self._audit = Audit(self.files.audit)
@@ -105,7 +103,6 @@ class Daemon:
             watcher=self.watcher,
             use=Use(clock),
             nonce=nonce,
-            audit=lambda _event: None,
             save=self._save,
             stop=self._stop,
             provide=Fetching(say).provide,
@@ -114,6 +111,11 @@ class Daemon:
             boot=_boot_id,
             clock=clock,
         )
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """What is known of this machine, which commands may know better later."""
+        return self.machinery.surroundings
 
     # -- what the gate asks
 
@@ -170,8 +172,7 @@ class Daemon:
         here = self.surroundings
         if here.way.kind == "url" and not here.way.sure:
             ports = await declared_ports(here.platform, here.signs, ask)
-            self.surroundings = replace(here, way=with_declared(here.way, ports, here.signs))
-            self.machinery.surroundings = self.surroundings
+            self.machinery.surroundings = replace(here, way=with_declared(here.way, ports, here.signs))
 
     async def _again(self, exposure: Exposure) -> None:
         """Expose what an earlier process exposed; what fails there is said, and does not keep the others from it."""
@@ -248,8 +249,7 @@ class Daemon:
             accounts.keep(self.files.accounts, brought)
         if fresh or known != environ:
             now = {**here.environ, **brought, **environ}
-            self.surroundings = survey(here.home, now) if known != environ else replace(here, environ=now)
-            self.machinery.surroundings = self.surroundings
+            self.machinery.surroundings = survey(here.home, now) if known != environ else replace(here, environ=now)
         return "elsewhere" if known != environ else "tokens" if fresh else ""
 
     async def _begin(self, exposure: Exposure) -> Exposed:
@@ -403,7 +403,7 @@ class Daemon:
         self._write()
 
     def _write(self) -> None:
-        with contextlib.suppress(OSError):  # a full disk: the next process will not know of it, this one goes on
+        with contextlib.suppress(PinoctlError):  # a full disk: the next process will not know of it, this one goes on
             write(self.files.exposed, self._exposures)
 
 

@@ -53,7 +53,6 @@ class Machinery:
     watcher: Watcher
     use: Use
     nonce: str
-    audit: Callable[[Any], None]
     save: Callable[[Exposure], None]
     stop: Callable[[str, str, Verdict], Awaitable[None]]  # app, `app` or `machine`, why
     provide: Callable[[str, Here], Awaitable[str]]  # finds or fetches a tunnel's program

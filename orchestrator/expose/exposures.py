@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -145,13 +144,7 @@ def read(path: Path, warn: Callable[[str], None] = lambda _text: None) -> dict[s
 
 
 def write(path: Path, exposures: Mapping[str, Exposure]) -> None:
-    """Replace the file in one move (mode 600)."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"version": 1, "apps": [asdict(each) for each in exposures.values()]}, file, indent=1)
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    """Replace the file in one move (mode 600); raises PinoctlError."""
+    from orchestrator.engine.environment.files import write_atomically  # noqa: PLC0415  # rarely needed by commands
+
+    write_atomically(path, json.dumps({"version": 1, "apps": [asdict(each) for each in exposures.values()]}, indent=1))

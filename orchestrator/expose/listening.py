@@ -50,9 +50,7 @@ async def listen_inside(shared: Machinery, ports: Iterable[int], app: str) -> Ga
 
 async def listen_for_tunnel(shared: Machinery, ports: Iterable[int], app: str) -> Gate:
     """Open a port for a tunnel of one app, one of these or any; nobody is believed there yet. Raises GateError."""
-    gate = await _first(shared, [*ports, 0], app, HERE, None)
-    gate.trust = NOBODY
-    return gate
+    return await _first(shared, [*ports, 0], app, HERE, None)
 
 
 def trust_of(provider: str, url: str) -> Trust:
@@ -89,7 +87,6 @@ async def _first(
                 apps=shared.apps,
                 trust=NOBODY,
                 meter=shared.use,
-                audit=shared.audit,
                 tls=certificates.context if certificates is not None else None,
             )
         except GateError as error:  # noqa: PERF203  # the next port may be free

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 READY_SECONDS: Final = 5.0
 SOON_SECONDS: Final = 0.5
 WORKING: Final = frozenset({"installing", "starting"})
+AT_WORK: Final = WORKING | {"ready"}
 
 
 @dataclass(slots=True)

@@ -34,8 +34,9 @@ def test_a_torn_file_holds_nothing(tmp_path, text):
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path):
+    (tmp_path / "taken").touch()
     with pytest.raises(PinoctlError, match="cannot be written"):
-        accounts.keep(tmp_path / "missing" / "accounts.json", {"NGROK_AUTHTOKEN": "x"})
+        accounts.keep(tmp_path / "taken" / "accounts.json", {"NGROK_AUTHTOKEN": "x"})
 
 
 def test_every_variable_that_a_provider_reads_is_among_them():

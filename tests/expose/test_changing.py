@@ -11,16 +11,7 @@ import pytest
 from orchestrator import __version__
 from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.expose import saying
-from tests.expose.world import LOCAL, World, free_port
-
-
-@pytest.fixture
-async def world(tmp_path):
-    made = World(tmp_path)
-    yield made
-    await made.end()
-    for runner in made.runners:
-        await runner.cleanup()
+from tests.expose.world import LOCAL, free_port
 
 
 def exposed(world, app="notes"):

@@ -11,16 +11,7 @@ import pytest
 from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.expose.gate.trust import seen_through
 from orchestrator.expose.listening import trust_of
-from tests.expose.world import LOCAL, World, free_port
-
-
-@pytest.fixture
-async def world(tmp_path):
-    made = World(tmp_path)
-    yield made
-    await made.end()
-    for runner in made.runners:
-        await runner.cleanup()
+from tests.expose.world import LOCAL, free_port
 
 
 async def test_an_exposed_app_opens_with_its_link_and_with_nothing_else(world):

@@ -18,7 +18,7 @@ from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.expose import listening
 from orchestrator.expose.gate.trust import Trust
 from tests.expose import world as worlds
-from tests.expose.world import LOCAL, World, free_port
+from tests.expose.world import LOCAL, free_port
 
 # What stands in for ssh leads nowhere: it prints the port that it was given as the URL.
 SSH = """#!/bin/sh
@@ -26,15 +26,6 @@ for word in "$@"; do case "$word" in 80:127.0.0.1:*) echo "http://127.0.0.1:${wo
 exec sleep 600
 """
 TUNNEL = "ssh:me@127.0.0.1:22/80"
-
-
-@pytest.fixture
-async def world(tmp_path):
-    made = World(tmp_path)
-    yield made
-    await made.end()
-    for runner in made.runners:
-        await runner.cleanup()
 
 
 @pytest.fixture
