@@ -81,6 +81,7 @@ class Daemon:
         self._exposures = read(self.files.exposed, say)
         self._common: Gate | None = None
         self._stopping = 0
+        self._changes = 0
         self._undo: dict[str, Exposure | None] = {}
         self._work = asyncio.Lock()
         self._ended = asyncio.Event()
@@ -183,9 +184,10 @@ class Daemon:
 
     async def _until_idle(self) -> None:
         while not self._ended.is_set():
+            seen = self._changes
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), IDLE_SECONDS)
-            if not self._apps and not self._work.locked():
+            if not self._apps and not self._work.locked() and seen == self._changes:
                 return
 
     # -- what commands ask
@@ -403,6 +405,7 @@ class Daemon:
         self._write()
 
     def _write(self) -> None:
+        self._changes += 1
         with contextlib.suppress(PinoctlError):  # a full disk: the next process will not know of it, this one goes on
             write(self.files.exposed, self._exposures)
 
