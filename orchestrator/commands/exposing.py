@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.commands.progress import Progress
     from orchestrator.engine.home import Home
     from orchestrator.expose.daemon import Daemon
+    from orchestrator.expose.gate.keys import Keys
 
 PATIENCE: Final = 60.0
 POLL_SECONDS: Final = 0.1
@@ -221,10 +222,19 @@ def hide(home: Home, app: str, *, keep: bool = False, forget: bool = False) -> b
     if known and not keep:
         write(client.files.exposed, {name: each for name, each in kept.items() if name != app})
     if forget and client.files.keys.exists():
-        from orchestrator.expose.gate.keys import Keys  # noqa: PLC0415  # rarely needed
-
-        Keys(client.files.keys).remove(app)
+        keys_of(home).remove(app)
     return known and not keep
+
+
+def keys_of(home: Home) -> Keys:
+    """Open the tokens, links and passwords of a home."""
+    from orchestrator.expose.exposures import GateFiles  # noqa: PLC0415  # `--help` does without
+    from orchestrator.expose.gate.audit import Audit  # noqa: PLC0415  # as above
+    from orchestrator.expose.gate.keys import Keys  # noqa: PLC0415  # as above
+
+    files = GateFiles(home)
+    files.prepare()
+    return Keys(files.keys, audit=Audit(files.audit))
 
 
 def look(home: Home, app: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def add(*, name: str, apps: tuple[str, ...], password_file: IO[str] | None, home
     """Add a person, or give one another password or other apps; asks for the password."""
     from orchestrator.commands.apps import installed_app  # noqa: PLC0415  # `--help` does without
     from orchestrator.commands.ask import can_ask  # noqa: PLC0415
-    from orchestrator.commands.share import keys_of  # noqa: PLC0415
+    from orchestrator.commands.exposing import keys_of  # noqa: PLC0415
 
     where = home_of(home)
     allowed = [installed_app(where, app) for app in apps] or None
@@ -52,7 +52,7 @@ def add(*, name: str, apps: tuple[str, ...], password_file: IO[str] | None, home
 @json_option
 def list_(*, home: Path | None, as_json: bool) -> int:
     """List who may enter with a password, and which apps."""
-    from orchestrator.commands.share import keys_of  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.exposing import keys_of  # noqa: PLC0415  # `--help` does without
 
     found = keys_of(home_of(home)).people()
     if as_json:
@@ -74,7 +74,7 @@ def list_(*, home: Path | None, as_json: bool) -> int:
 @json_option
 def remove(*, name: str, home: Path | None, as_json: bool) -> int:
     """Let a person enter no more; whoever is in is out at the next click."""
-    from orchestrator.commands.share import keys_of  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.exposing import keys_of  # noqa: PLC0415  # `--help` does without
 
     keys_of(home_of(home)).forget(name)
     if as_json:

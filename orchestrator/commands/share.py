@@ -14,20 +14,7 @@ from orchestrator.engine.errors import BadInputError, PinoctlError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orchestrator.engine.home import Home
     from orchestrator.expose.gate.book import Share
-    from orchestrator.expose.gate.keys import Keys
-
-
-def keys_of(home: Home) -> Keys:
-    """Open the tokens, links and passwords of a home."""
-    from orchestrator.expose.exposures import GateFiles  # noqa: PLC0415  # `--help` does without
-    from orchestrator.expose.gate.audit import Audit  # noqa: PLC0415
-    from orchestrator.expose.gate.keys import Keys  # noqa: PLC0415
-
-    files = GateFiles(home)
-    files.prepare()
-    return Keys(files.keys, audit=Audit(files.audit))
 
 
 @click.command()
@@ -48,7 +35,7 @@ def share(
     began by it.
     """
     from orchestrator.commands.apps import installed_app  # noqa: PLC0415  # `--help` does without
-    from orchestrator.commands.exposing import begin  # noqa: PLC0415
+    from orchestrator.commands.exposing import begin, keys_of  # noqa: PLC0415
     from orchestrator.commands.open import draw  # noqa: PLC0415
     from orchestrator.commands.progress import Progress  # noqa: PLC0415
     from orchestrator.expose.guard.durations import parse  # noqa: PLC0415
@@ -92,6 +79,7 @@ def described(share: Share) -> dict[str, Any]:
 def shares(*, app: str | None, home: Path | None, as_json: bool) -> int:
     """List the links that were made and still let people in."""
     from orchestrator.commands.apps import installed_app  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.exposing import keys_of  # noqa: PLC0415
     from orchestrator.expose.guard.durations import rough  # noqa: PLC0415
 
     where = home_of(home)
@@ -126,7 +114,8 @@ def revoke(*, what: str, home: Path | None, as_json: bool) -> int:
 
     Whoever came in by it is out at the next click; an app gets a new token, which `pinoctl open APP` prints.
     """
-    from orchestrator.launcher.names import installed, same_name  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.exposing import keys_of  # noqa: PLC0415  # `--help` does without
+    from orchestrator.launcher.names import installed, same_name  # noqa: PLC0415
 
     where = home_of(home)
     keys = keys_of(where)

@@ -10,11 +10,14 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.containers.lab import ROOTFS, Lab
+
+if TYPE_CHECKING:
+    from tests.containers.building import Place, World
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,3 +66,28 @@ def shared_lab(daemon: Any, base_image: str, tmp_path_factory: pytest.TempPathFa
     made.write()
     yield made
     made.clean()
+
+
+@pytest.fixture
+def client(daemon: Any, base_image: str) -> Any:
+    """Give the daemon, the base image there."""
+    assert base_image
+    return daemon
+
+
+@pytest.fixture
+def world(tmp_path: Path, client: Any) -> Iterator[World]:
+    """Give an index and git repositories that can move on, and remove what came of them."""
+    from tests.containers.building import world_in  # noqa: PLC0415  # imports a lot
+
+    with world_in(tmp_path / "world", client) as made:
+        yield made
+
+
+@pytest.fixture
+def place(tmp_path: Path, client: Any) -> Iterator[Place]:
+    """Give a home of its own for builds, and remove what came of it."""
+    from tests.containers.building import place_in  # noqa: PLC0415  # as above
+
+    with place_in(tmp_path / "home", client) as made:
+        yield made

@@ -30,38 +30,17 @@ from tests.containers.building import (
     launcher,
     move_on,
     page,
-    place_in,
     refused,
     running,
     shell,
     tree,
     unlike,
-    world_in,
 )
 from tests.deploy.test_compose import compose, free_ports
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(600)]
 assert callable(compose)  # a fixture
 TOKEN = "a-token-of-its-user"
-
-
-@pytest.fixture
-def client(daemon: docker.DockerClient, base_image: str) -> docker.DockerClient:
-    """Give the daemon, the base image there."""
-    assert base_image
-    return daemon
-
-
-@pytest.fixture
-def world(tmp_path: Path, client: docker.DockerClient) -> Iterator[World]:
-    with world_in(tmp_path / "world", client) as made:
-        yield made
-
-
-@pytest.fixture
-def place(tmp_path: Path, client: docker.DockerClient) -> Iterator[Place]:
-    with place_in(tmp_path / "home", client) as made:
-        yield made
 
 
 def forget(client: docker.DockerClient, reference: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import docker
@@ -22,31 +21,11 @@ from tests.containers.building import (
     shell,
     tree,
     unlike,
-    world_in,
 )
 from tests.lock.world import head
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(400)]
 APP = "pinokio/api/garden"
-
-
-@pytest.fixture
-def client(daemon: docker.DockerClient, base_image: str) -> docker.DockerClient:
-    """Give the daemon, the base image there."""
-    assert base_image
-    return daemon
-
-
-@pytest.fixture
-def world(tmp_path: Path, client: docker.DockerClient) -> Iterator[World]:
-    with world_in(tmp_path / "world", client) as made:
-        yield made
-
-
-@pytest.fixture
-def place(tmp_path: Path, client: docker.DockerClient) -> Iterator[Place]:
-    with place_in(tmp_path / "home", client) as made:
-        yield made
 
 
 def test_two_builds_from_one_lock_give_the_same_files_though_the_world_moved_on(
