@@ -1,4 +1,4 @@
-"""The life cycle with a stand-in engine: which scripts run when, what is resumed, restarted, given up and undone."""
+"""The life cycle with a stand-in engine: which scripts run when, what is resumed, given up and undone."""
 
 from __future__ import annotations
 
@@ -8,99 +8,10 @@ import pytest
 
 from orchestrator.agent.condition import Condition
 from orchestrator.agent.contracts import Plan, Target
-from orchestrator.agent.installing import Installing
-from orchestrator.agent.lifecycle import Lifecycle
-from orchestrator.agent.outcome import Desk, Record, UpOptions
-from orchestrator.agent.position import PositionStore
+from orchestrator.agent.outcome import UpOptions
 from orchestrator.agent.probe import Answer
-from orchestrator.agent.ready import Readiness
-from orchestrator.agent.serving import Serving
-from tests.agent.fakes import FakeApp, FakeEngine, FakeResult, FakeTime
-
-URL = "http://127.0.0.1:7860/"
-
-
-class Bench:
-    """One app, its life cycle, and everything that it told."""
-
-    def __init__(self, tmp_path, *plans, record=None):
-        self.time = FakeTime()
-        self.folder = tmp_path / "app"
-        self.install, self.start, self.update = (
-            Target(str(self.folder / f"{name}.js")) for name in ("install", "start", "update")
-        )
-        self.app = FakeApp(self.folder, *(plans or (self.plan("start"),)))
-        self.engine = FakeEngine()
-        self.told: list[tuple[str, dict]] = []
-        self.stored: list[str] = []
-        self.answers = {URL: Answer(200, page=True)}
-        self.positions = PositionStore(tmp_path / "position.json", clock=self.time.clock)
-        self.record = record or Record()
-        desk = Desk(
-            self.app,
-            self.record,
-            lambda kind, data: self.told.append((kind, dict(data))),
-            lambda record: self.stored.append(str(record.condition)),
-            lambda: ["last line"],
-        )
-        serving = Serving(
-            desk, readiness=self.readiness, probe=self.probe, clock=self.time.clock, sleep=self.time.sleep
-        )
-        self.life = Lifecycle(desk, Installing(desk, self.positions), serving, open_engine=self.open)
-        self.engine.scripts[self.install.path] = self.ends()
-        self.engine.scripts[self.start.path] = self.serves()
-        self.engine.scripts[self.update.path] = self.ends()
-
-    def plan(self, stage, **keywords):
-        return Plan(**{"install": self.install, "start": self.start, "update": self.update, "stage": stage, **keywords})
-
-    async def open(self):
-        return self.engine
-
-    async def probe(self, url):
-        return self.answers.get(url)
-
-    def readiness(self, options, name):
-        return Readiness(
-            probe=self.probe,
-            ports=list,
-            clock=self.time.clock,
-            sleep=self.time.sleep,
-            name=name,
-            timeout=options.timeout or 100,
-            strict=True,
-        )
-
-    def event(self, kind, **data):
-        self.life.event(kind, data)
-
-    def ends(self, **result):
-        async def script(_engine, _payload):
-            await asyncio.sleep(0)
-            return FakeResult(**result)
-
-        return script
-
-    def serves(self, **result):
-        async def script(_engine, _payload):
-            self.event("shell.start", id="s1", script="app/start.js", pid=1)
-            self.event("local.url", script="app/start.js", name="url", value=URL)
-            return FakeResult(**{"daemon": True, **result})
-
-        return script
-
-    def kinds(self):
-        return [kind for kind, _ in self.told]
-
-    def of(self, kind):
-        return [data for name, data in self.told if name == kind]
-
-    def started(self):
-        return [path.rpartition("/")[2] for path, _ in self.engine.started]
-
-    async def settle(self):
-        for _ in range(200):
-            await asyncio.sleep(0)
+from tests.agent.bench import URL, Bench
+from tests.agent.fakes import FakeResult
 
 
 @pytest.fixture
@@ -292,87 +203,6 @@ async def test_a_server_that_never_answers_is_given_up_and_stopped(bench):
     outcome = await bench.life.up(UpOptions(timeout=30))
     assert "no answer after 30 s" in outcome["state"]
     assert bench.engine.runs == {}
-
-
-async def test_a_dead_server_is_started_again_and_gets_ready(bench):
-    await bench.life.up(UpOptions())
-    bench.event("shell.end", id="s1", script="app/start.js", status=137, detached=True)
-    await bench.settle()
-    assert bench.life.condition == Condition("ready", url=URL)
-    assert bench.of("restart") == [
-        {"attempt": 1, "delay": 1.0, "reason": "a server of `app/start.js` ended with status 137"}
-    ]
-    assert bench.kinds()[-1] == "ready"
-    assert bench.of("lost")[0]["lines"] == ["last line"]
-
-
-async def test_a_foreground_server_that_dies_is_started_again(bench):
-    release = asyncio.Event()
-
-    async def script(_engine, _payload):
-        bench.event("local.url", script="app/start.js", name="url", value=URL)
-        await release.wait()
-        return FakeResult()
-
-    bench.engine.scripts[bench.start.path] = script
-    await bench.life.up(UpOptions())
-    release.set()
-    await asyncio.sleep(0)
-    await bench.settle()
-    assert len(bench.of("restart")) >= 1
-
-
-async def test_restarts_back_off_and_end_with_a_reason(bench):
-    await bench.life.up(UpOptions(timeout=5))
-    bench.answers.clear()
-    bench.event("shell.end", id="s1", script="app/start.js", status=1, detached=True)
-    for _ in range(100):
-        await bench.settle()
-        if bench.life.condition.word == "failed":
-            break
-    assert [data["delay"] for data in bench.of("restart")] == [1.0, 2.0, 4.0, 8.0, 16.0]
-    assert str(bench.life.condition).startswith(
-        "failed (gave up after 5 restarts, the last time because no answer after"
-    )
-    assert bench.of("given.up")[0]["attempts"] == 5
-    assert bench.engine.runs == {}
-
-
-async def test_a_clean_end_of_one_of_several_servers_is_only_a_warning(bench):
-    await bench.life.up(UpOptions())
-    bench.event("shell.end", id="s1", script="app/start.js", status=0, detached=True)
-    await bench.settle()
-    assert bench.life.condition.word == "ready"
-    assert bench.kinds().count("warning") == 1
-    assert "restart" not in bench.kinds()
-
-
-@pytest.mark.parametrize("how", ["stop", "down"])
-async def test_nothing_is_restarted_after_stop_and_down(bench, how):
-    await bench.life.up(UpOptions())
-    await getattr(bench.life, how)()
-    bench.event("shell.end", id="s1", script="app/start.js", status=137, detached=True, how="stopped")
-    await bench.settle()
-    assert bench.life.condition == Condition("stopped")
-    assert "restart" not in bench.kinds()
-    assert bench.engine.closed is (how == "down")
-    assert not bench.life.busy
-
-
-async def test_stop_ends_a_restart_that_waits(bench):
-    forever = asyncio.Event()
-
-    async def sleep(seconds):
-        await (forever.wait() if seconds == 1.0 else asyncio.sleep(0))
-
-    bench.life.serving._sleep = sleep
-    await bench.life.up(UpOptions())
-    bench.event("shell.end", id="s1", script="app/start.js", status=1, detached=True)
-    await bench.settle()
-    assert str(bench.life.condition) == "starting"
-    await bench.life.stop()
-    assert bench.life.condition == Condition("stopped")
-    assert bench.started() == ["start.js"]
 
 
 async def test_down_while_it_installs_answers_the_waiting_and_keeps_the_position(tmp_path):

@@ -36,7 +36,7 @@ from tests.containers.building import (
     tree,
     unlike,
 )
-from tests.deploy.test_compose import compose, free_ports
+from tests.deploy.test_compose_started import compose, free_ports
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(600)]
 assert callable(compose)  # a fixture
