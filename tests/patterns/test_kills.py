@@ -59,14 +59,22 @@ def victims(one, who, command):
 
 
 def finished(one):
-    """Return how often each step of the install scripts was journalled as done."""
+    """Return how often each step of the install scripts was journalled as done.
+
+    One that ended in the very moment of a kill counts when it is done again: its end was told, its position was not
+    stored yet, and nothing had begun after it.
+    """
     journal = one.program.home / "logs" / one.name / "journal.jsonl"
-    done = Counter()
+    seen = []
     for line in journal.read_text().splitlines():
         with contextlib.suppress(ValueError):  # a torn last line
             event = json.loads(line)
-            if event["kind"] == "step.end" and "error" not in event and not event["script"].endswith("/start.js"):
-                done[event["script"].rpartition("/")[2], event["index"]] += 1
+            if event["kind"] in {"step.start", "step.end"} and "error" not in event:
+                seen.append((event["kind"], event["script"].rpartition("/")[2], event["index"]))
+    done = Counter()
+    for (kind, script, index), following in zip(seen, [*seen[1:], None], strict=True):
+        if kind == "step.end" and script != "start.js" and following != ("step.start", script, index):
+            done[script, index] += 1
     return done
 
 
