@@ -72,9 +72,9 @@ def finished(one):
             if event["kind"] in {"step.start", "step.end"} and "error" not in event:
                 seen.append((event["kind"], event["script"].rpartition("/")[2], event["index"]))
     done = Counter()
-    for (kind, script, index), following in zip(seen, [*seen[1:], None], strict=True):
-        if kind == "step.end" and script != "start.js" and following != ("step.start", script, index):
-            done[script, index] += 1
+    for (kind, name, index), following in zip(seen, [*seen[1:], None], strict=True):
+        if kind == "step.end" and name != "start.js" and following != ("step.start", name, index):
+            done[name, index] += 1
     return done
 
 
