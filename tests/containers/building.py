@@ -91,7 +91,7 @@ class Place:
 
     def close(self) -> None:
         """Remove the containers, images and volumes of this home."""
-        for container in self.client.containers.list(all=True):
+        for container in self.client.containers.list(all=True, ignore_removed=True):
             with contextlib.suppress(APIError):
                 if container.labels.get(names.HOME) == self.key or container.name.endswith(
                     (self.key, f"{self.key}-build")

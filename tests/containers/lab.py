@@ -216,7 +216,9 @@ class Lab:
 
     def containers(self) -> list[Any]:
         """Return every container of the home, running or not."""
-        return list(self.docker.containers.list(all=True, filters={"label": f"{names.HOME}={self.key}"}))
+        return list(
+            self.docker.containers.list(all=True, ignore_removed=True, filters={"label": f"{names.HOME}={self.key}"})
+        )
 
     def images(self, kind: str | None = None) -> list[Any]:
         """Return the app's images, those below others too."""

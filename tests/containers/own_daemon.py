@@ -109,7 +109,7 @@ class OwnDaemon:
         """End it and remove what it had."""
         with contextlib.suppress(Exception):  # it may be down
             client = self.client()
-            for container in client.containers.list(all=True):
+            for container in client.containers.list(all=True, ignore_removed=True):
                 container.remove(force=True, v=True)
             client.close()
         self.stop()

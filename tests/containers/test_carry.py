@@ -159,11 +159,17 @@ def replace(lab: Lab) -> Callable[..., Result]:
         new_image = old_image if theirs is None else lab.image(theirs, old_image)
         old, new = lab.used(old_image, mine, **more), lab.container(new_image, **more)
         before = listing(lab.client, old.id)
-        made = {each.id for each in lab.client.containers.list(all=True, filters={"ancestor": old_image})}
+        made = {
+            each.id
+            for each in lab.client.containers.list(all=True, ignore_removed=True, filters={"ancestor": old_image})
+        }
         said: list[str] = []
         carried = carry(lab.client, old.id, new.id, roots=ROOTS, say=said.append, clock=lambda: NOW)
         assert listing(lab.client, old.id) == before
-        assert {each.id for each in lab.client.containers.list(all=True, filters={"ancestor": old_image})} == made
+        assert {
+            each.id
+            for each in lab.client.containers.list(all=True, ignore_removed=True, filters={"ancestor": old_image})
+        } == made
         return Result(lab, old, new, carried, said)
 
     return work
@@ -422,9 +428,9 @@ def test_an_error_half_way_leaves_nothing_behind_and_all_can_be_repeated(
         with pytest.raises(DockerError, match="broke off"):
             carry(lab.client, old.id, broken.id, roots=ROOTS, say=lambda _: None)
     assert listing(lab.client, old.id) == before
-    assert {each.id for each in lab.client.containers.list(all=True, filters={"ancestor": image})} == {
-        each for each in lab.containers if each in {old.id, broken.id, new.id} or lab.made_from(each, image)
-    }
+    assert {
+        each.id for each in lab.client.containers.list(all=True, ignore_removed=True, filters={"ancestor": image})
+    } == {each for each in lab.containers if each in {old.id, broken.id, new.id} or lab.made_from(each, image)}
     lab.client.api.remove_container(broken.id)
     lab.containers.remove(broken.id)
     assert len(carry(lab.client, old.id, new.id, roots=ROOTS, say=lambda _: None).copied) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -346,8 +347,16 @@ class TestContainers:
         with pytest.raises(AgentGoneError, match="does not answer"):
             living.agent_of(box.docker, container, "demo", "/pinokio", timeout=20)
         living.stop(box.docker, container, seconds=0)
-        with pytest.raises(DockerError):
+        with pytest.raises(DockerError, match="the container of `demo` ended with status"):
             living.agent_of(box.docker, container, "demo", "/pinokio", timeout=1)
+
+    def test_one_that_ends_again_and_again_is_told_of(self, box):
+        policy = {"RestartPolicy": {"Name": "always"}}
+        container = box.make("sh", "-c", "echo 'error: it is broken' >&2; exit 3", start=True, **policy)
+        while not box.docker.client.containers.get(container).attrs["State"]["Restarting"]:
+            time.sleep(0.02)
+        with pytest.raises(DockerError, match="it is broken"):
+            living.agent_of(box.docker, container, "demo", "/pinokio", timeout=5)
 
     def test_modules_are_run_in_it(self, box):
         container = box.make("sleep", "60", start=True)

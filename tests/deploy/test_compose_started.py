@@ -114,7 +114,9 @@ def test_a_project_of_two_apps_starts_answers_and_goes(compose, client, image, t
         assert up.returncode == 0, up.stderr
         containers = {
             one_of_them.labels["com.docker.compose.service"]: one_of_them
-            for one_of_them in client.containers.list(filters={"label": f"com.docker.compose.project={name}"})
+            for one_of_them in client.containers.list(
+                ignore_removed=True, filters={"label": f"com.docker.compose.project={name}"}
+            )
         }
         assert sorted(containers) == ["some-app", "some-app-2"]
         limited, plain = containers["some-app"], containers["some-app-2"]
@@ -140,7 +142,9 @@ def test_a_project_of_two_apps_starts_answers_and_goes(compose, client, image, t
     finally:
         down = run("down", "--volumes", "--timeout", "1", PINOCTL_TOKEN=token)
     assert down.returncode == 0, down.stderr
-    assert not client.containers.list(all=True, filters={"label": f"com.docker.compose.project={name}"})
+    assert not client.containers.list(
+        all=True, ignore_removed=True, filters={"label": f"com.docker.compose.project={name}"}
+    )
     assert not client.volumes.list(filters={"name": f"{name}-data"})
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"http://127.0.0.1:{first}/", timeout=10)

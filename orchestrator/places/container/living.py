@@ -148,7 +148,13 @@ def agent_of(
 
     `started` tells it that the caller started the container, so that it starts the app only when it is asked to.
     """
-    stream = ExecStream(docker, container, ["sh", "-c", TALK, f"{home}/run/{app}.sock"])
+    try:
+        stream = ExecStream(docker, container, ["sh", "-c", TALK, f"{home}/run/{app}.sock"])
+    except RefusedError as error:  # it has just ended, or ends again and again
+        there = find(docker, container)
+        if there is None or there["State"]["Status"] != "running":
+            raise ended(docker, container, app) from error
+        raise
     try:
         stream.settimeout(timeout)
         return Client.over(stream, timeout=timeout, started=started)
