@@ -52,20 +52,22 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the quick tests first, so that a mistake shows early.
 
-    Where several workers share the work, one begins with the tests that serve, since they wait for each other, and
-    another with the quick ones (`--dist worksteal` gives each a stretch of the list).
+    Where several workers share the work (`--dist worksteal` gives each a stretch of the list), one begins with tests
+    that serve, since they wait for each other, one with those of containers, since the daemon works meanwhile, and
+    the others with the quick ones.
     """
     without = _no_docker() if any(item.get_closest_marker("docker") for item in items) else ""
     for item in items:
         if without and item.get_closest_marker("docker"):
             item.add_marker(pytest.mark.skip(reason=without))
-    several = "PYTEST_XDIST_WORKER" in os.environ
-    items.sort(
-        key=lambda item: (
-            not (several and is_serving(item)),
-            sum(item.get_closest_marker(name) is not None for name in SLOW),
-        )
-    )
+    items.sort(key=lambda item: sum(item.get_closest_marker(name) is not None for name in SLOW))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        items.sort(key=lambda item: not is_serving(item))
+        contained = [item for item in items if item.get_closest_marker("docker") and not is_serving(item)]
+        others = [item for item in items if item not in set(contained)]
+        second = len(items) // workers  # where the second worker's stretch begins
+        items[:] = [*others[:second], *contained, *others[second:]]
 
 
 def _no_docker() -> str:
