@@ -219,6 +219,10 @@ class _Open:
 
         return Pass("bench", seen.target, seen.headers)
 
+    def lasts(self, _passed: Pass) -> bool:
+        """Let it stay."""
+        return True
+
     def target(self, _app: str) -> tuple[str, int]:
         """Say where the server is."""
         return "127.0.0.1", self._port

@@ -75,7 +75,7 @@ class Daemon:
         self._stop_app, self._running = stop_app, running
         self._sleep = sleep
         self._audit = Audit(self.files.audit)
-        self.keys = Keys(self.files.keys, audit=self._audit)
+        self.keys = Keys(self.files.keys, audit=self._audit, say=say)
         self.watcher = Watcher(look, self._changed, sleep=sleep)
         self._apps: dict[str, Exposed] = {}
         self._exposures = read(self.files.exposed, say)

@@ -40,7 +40,7 @@ from tests.deploy.test_compose_started import compose, free_ports
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(600)]
 assert callable(compose)  # a fixture
-TOKEN = "a-token-of-its-user"
+TOKEN = "a-long-token-of-its-user"
 
 
 def forget(client: docker.DockerClient, reference: str) -> None:

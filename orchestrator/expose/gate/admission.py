@@ -11,7 +11,7 @@ from orchestrator.engine.errors import PinoctlError
 from orchestrator.expose.gate import origins, pages, sessions
 from orchestrator.expose.gate.audit import Audit, Seldom
 from orchestrator.expose.gate.contract import Answer, Pass, Seen
-from orchestrator.expose.gate.doors import Doors
+from orchestrator.expose.gate.doors import Doors, Outcome
 from orchestrator.expose.gate.requests import (
     Forms,
     asks_for_page,
@@ -27,12 +27,13 @@ from orchestrator.expose.gate.requests import (
 from orchestrator.expose.gate.visitors import Visitor, look_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable
 
     from orchestrator.expose.gate.keys import Grant, Keys
     from orchestrator.expose.gate.sessions import Session
 
 REFUSED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
+_IN_A_BROWSER: Final = "This link has to be opened in a browser"
 
 
 class Admission:
@@ -66,7 +67,7 @@ class Admission:
         self._doors = Doors(keys, clock, framed if callable(framed) else frozenset(framed).__contains__, audit)
         self._title = title
 
-    def decide(self, seen: Seen) -> Pass | Answer:
+    def decide(self, seen: Seen) -> Pass | Answer | Awaitable[Answer]:
         """Say what becomes of a request."""
         if seen.method in REFUSED_METHODS:
             return pages.plain(405, f"{seen.method} is not done here\n")
@@ -78,10 +79,19 @@ class Admission:
         except PinoctlError:  # the key file cannot be written: nothing that needs it can be done
             return self._say(seen, 503, "The gate cannot write its keys now; try again later")
 
+    def lasts(self, passed: Pass) -> bool:
+        """Tell whether what let a request in still would, and note that it does not."""
+        by = passed.by
+        if self._public(passed.app) or (by is not None and self._keys.holds(by, passed.app)):
+            return True
+        way, who = (by.way, by.who) if by is not None else ("open to all", "")
+        self._log.note("ended", app=passed.app, way=way, who=who)
+        return False
+
     # -- an app's addresses
 
     def _app(self, seen: Seen) -> Pass | Answer:
-        visitor = look_at(seen, self._keys, guesses_wait=self._doors.waits(seen.peer))
+        visitor = look_at(seen, self._keys)
         if (decided := self._by_link(seen, visitor)) is not None:
             return decided
         if visitor.by_header is not None:
@@ -92,14 +102,14 @@ class Admission:
         if self._public(app):
             # What is open to all is open to other sites' pages as well: a cookie of ours gives them nothing more, and
             # apps are embedded elsewhere. What the app itself keeps in cookies is the app's to protect, as without us.
-            return replace(self._pass(seen, app), closed=False)
+            return replace(self._pass(seen, app, None), closed=False)
         session = visitor.opens(app)
         return self._stranger(seen, visitor) if session is None else self._by_cookie(seen, app, session)
 
     def _by_cookie(self, seen: Seen, app: str, session: Session) -> Pass | Answer:
         own = origins.is_own if origins.changes(seen) else origins.may_read
         if own(seen, self._allowed):
-            return self._pass(seen, app, self._doors.renewed(seen, session) if asks_for_page(seen) else ())
+            return self._pass(seen, app, session, self._doors.renewed(seen, session) if asks_for_page(seen) else ())
         self._log.note("refused", app=app, peer=seen.peer, way="another origin", who=session.who)
         text = "This request comes from a page of another site; a program proves itself by the header Authorization"
         return self._say(seen, 403, text)
@@ -122,16 +132,16 @@ class Admission:
         return self._doors.offer(grant, self._look(seen), clean) if is_page else self._no_page(seen, grant)
 
     def _no_page(self, seen: Seen, grant: Grant) -> Answer:
-        return self._say(seen, 403, self._doors.why_not(grant) or "This link has to be opened in a browser")
+        return self._say(seen, 403, self._doors.why_not(grant) or _IN_A_BROWSER)
 
     def _pass_by_token(self, seen: Seen, grant: Grant) -> Pass:
-        way, who = ("share", grant.share.id) if grant.share else ("token", "")
-        self._log.note("entered", app=grant.app, peer=seen.peer, way=f"{way} of a program", who=who)
-        return self._pass(seen, grant.app)
+        by = grant.session
+        self._log.note("entered", app=grant.app, peer=seen.peer, way=f"{by.way} of a program", who=by.who)
+        return self._pass(seen, grant.app, by)
 
-    def _pass(self, seen: Seen, app: str, cookies: tuple[str, ...] = ()) -> Pass:
+    def _pass(self, seen: Seen, app: str, by: Session | None, cookies: tuple[str, ...] = ()) -> Pass:
         target = without_tokens(seen.target, self._is_token)
-        return Pass(app, target, cleaned(seen.headers, self._is_token), cookies)
+        return Pass(app, target, cleaned(seen.headers, self._is_token), cookies, by=by)
 
     def _is_token(self, forms: Forms) -> bool:
         return self._keys.opened_by(*forms) is not None
@@ -145,17 +155,17 @@ class Admission:
         if asks_for_page(seen):
             goes_to, people = same_place(seen.target), bool(self._keys.people())
             return pages.login(401, self._look(seen), goes_to=goes_to, people=people)
-        return self._say(
-            seen,
-            401,
-            "This app is closed: give its token in the header Authorization (Bearer) or X-Pinoctl-Token",
-            (("www-authenticate", 'Bearer realm="pinoctl"'),),
-        )
+        if visitor.ended is not None:
+            text = self._doors.why_not(visitor.ended) or _IN_A_BROWSER
+        else:
+            text = "This app is closed: give its token in the header Authorization (Bearer) or X-Pinoctl-Token"
+        return self._say(seen, 401, text, (("www-authenticate", 'Bearer realm="pinoctl"'),))
 
     # -- the one port for all
 
     def _open_to(self, visitor: Visitor) -> list[str]:
-        return [app for app in self._apps() if self._public(app) or visitor.opens(app)]
+        named = visitor.by_header.app if visitor.by_header is not None else None
+        return [app for app in self._apps() if self._public(app) or app == named or visitor.opens(app)]
 
     def _chosen(self, visitor: Visitor) -> str | None:
         open_to = self._open_to(visitor)
@@ -172,9 +182,9 @@ class Admission:
 
     # -- the gate's own addresses
 
-    def _own(self, seen: Seen, path: str) -> Answer:
+    def _own(self, seen: Seen, path: str) -> Answer | Awaitable[Answer]:
         reads = {"GET", "HEAD"}
-        known: dict[str, Callable[[], Answer]] = {}
+        known: dict[str, Callable[[], Answer | Awaitable[Answer]]] = {}
         if path in {"nonce", "health"}:
             known = dict.fromkeys(reads, lambda: pages.plain(200, self._nonce if path == "nonce" else "ok"))
         elif path == "login":
@@ -197,12 +207,21 @@ class Admission:
         goes_to = local(self._doors.next_of(seen))
         return pages.login(200, self._look(seen), goes_to=goes_to, people=bool(self._keys.people()))
 
-    def _login(self, seen: Seen) -> Answer:
+    def _login(self, seen: Seen) -> Answer | Awaitable[Answer]:
         if not origins.is_own(seen, self._allowed):
             self._log.note("refused", app=seen.app or "", peer=seen.peer, way="login from another origin")
             return self._say(seen, 403, "This form was sent by a page of another site")
-        visitor = look_at(seen, self._keys, guesses_wait=0.0)
+        visitor = look_at(seen, self._keys)
         outcome = self._doors.login(seen, visitor)
+        if isinstance(outcome, Outcome):
+            return self._after_login(seen, visitor, outcome)
+
+        async def later() -> Answer:
+            return self._after_login(seen, visitor, await outcome)
+
+        return later()
+
+    def _after_login(self, seen: Seen, visitor: Visitor, outcome: Outcome) -> Answer:
         if outcome.wait:
             return self._limited(seen, outcome.wait)
         if outcome.cookies is not None:
@@ -220,17 +239,19 @@ class Admission:
         if not origins.is_own(seen, self._allowed):
             return self._say(seen, 403, "This form was sent by a page of another site")
         self._log.note("left", app=seen.app or "", peer=seen.peer)
-        visitor = look_at(seen, self._keys, guesses_wait=0.0)
+        visitor = look_at(seen, self._keys)
         return pages.redirect("/.pinoctl/login", self._doors.leave(seen, visitor))
 
     def _list(self, seen: Seen) -> Answer:
-        visitor = look_at(seen, self._keys, guesses_wait=self._doors.waits(seen.peer))
+        visitor = look_at(seen, self._keys)
         if not (open_to := self._open_to(visitor)):
             return self._stranger(seen, visitor)
-        return pages.apps(self._look(seen), sorted(open_to, key=str.casefold))
+        names = sorted(open_to, key=str.casefold)
+        as_json = wants_json(seen) and not wants_html(seen)
+        return pages.listed(names) if as_json else pages.apps(self._look(seen), names)
 
     def _go(self, seen: Seen, app: str) -> Answer:
-        visitor = look_at(seen, self._keys, guesses_wait=self._doors.waits(seen.peer))
+        visitor = look_at(seen, self._keys)
         goes_to = local(self._doors.next_of(seen))
         grant = visitor.by_query
         if grant is not None and grant.app == app and not visitor.opens(app):
@@ -257,7 +278,7 @@ class Admission:
     def _limited(self, seen: Seen, wait: float) -> Answer:
         seconds = max(1, math.ceil(wait))
         self._log.note("limited", app=seen.app or "", peer=seen.peer)
-        text = f"Too many wrong tokens or passwords came from your address; try again in {seconds} seconds"
+        text = f"Too many wrong tokens or passwords were tried; try again in {seconds} seconds"
         return self._say(seen, 429, text, (("retry-after", str(seconds)),))
 
     def _say(self, seen: Seen, status: int, text: str, more: Iterable[tuple[str, str]] = ()) -> Answer:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from orchestrator.expose.gate.sessions import Session
 
 Headers = tuple[tuple[str, str], ...]  # names in lower case, values decoded as Latin-1, in order
 
@@ -32,6 +37,7 @@ class Pass:
     headers: Headers
     cookies: tuple[str, ...] = ()  # values of Set-Cookie to add to the answer
     closed: bool = True  # what the app answers is not for everyone, so not for shared caches either
+    by: Session | None = field(default=None, compare=False)  # what opened the app; None: it is open to all
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +52,8 @@ class Answer:
 class Gatekeeper(Protocol):
     """Decide about requests; only admission knows tokens, cookies, links, passwords and limits."""
 
-    def decide(self, seen: Seen) -> Pass | Answer:
-        """Say what becomes of a request."""
+    def decide(self, seen: Seen) -> Pass | Answer | Awaitable[Answer]:
+        """Say what becomes of a request; what takes computing time, as a password does, is awaited."""
+
+    def lasts(self, passed: Pass) -> bool:
+        """Tell whether what let a request in still would: what came of it goes on only for as long."""

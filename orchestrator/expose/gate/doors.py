@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
@@ -12,7 +14,7 @@ from orchestrator.expose.gate.requests import local
 from orchestrator.expose.gate.sessions import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from orchestrator.expose.gate.audit import Audit
     from orchestrator.expose.gate.book import Person
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _MOST_FIELDS: Final = 20
 _FORM: Final = "application/x-www-form-urlencoded"
+MOST_PASSWORDS: Final = 8  # that wait for their turn; looking at one takes some 80 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,14 @@ class Doors:
         self._framed = framed
         self._audit = audit
         self._limits = Limits(clock)
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+        self._worker = ThreadPoolExecutor(1, "password")  # scrypt lets the other threads run meanwhile
 
     # -- waiting
 
     def waits(self, peer: str) -> float:
-        """Say for how many seconds what could be guessed is not looked at."""
+        """Say for how many seconds who comes with a wrong token is told to wait."""
         return self._limits.wait(peer)
 
     def wrong(self, peer: str, guesses: Iterable[bytes]) -> None:
@@ -84,11 +90,11 @@ class Doors:
     def enter(self, seen: Seen, grant: Grant, *, known: Session | None = None) -> tuple[str, ...]:
         """Make the cookies for who came by a token; `known` is their session so far, if it opens the app as well."""
         share = grant.share
-        way, who = ("share", share.id) if share else ("token", "")
         end = self._keys.clock() + sessions.LASTS
         if share is not None and share.expires is not None:
             end = min(end, share.expires)
-        session = Session(grant.app, way, who, grant.generation, int(end))
+        session = replace(grant.session, end=int(end))
+        way, who = session.way, session.who
         if known is not None and known.way == "token" and share is not None:
             return self.choice(seen, grant.app)  # the better session stays
         if known is None or (known.way, known.who) != (way, who):
@@ -136,8 +142,8 @@ class Doors:
         fields = parse_qsl(seen.target.partition("?")[2], keep_blank_values=True)
         return next((value for name, value in fields if name == "next"), "/")
 
-    def login(self, seen: Seen, visitor: Visitor) -> Outcome:
-        """Look at the fields of the login form: a token (or a whole link), or name and password."""
+    def login(self, seen: Seen, visitor: Visitor) -> Outcome | Awaitable[Outcome]:
+        """Look at the fields of the login form: a token (or a whole link), or name and password, which takes time."""
         kind = next((value for name, value in seen.headers if name == "content-type"), "")
         if kind.partition(";")[0].strip().lower() != _FORM:
             return Outcome("/", status=415, wrong="This is not what the form sends", reason="no form")
@@ -154,11 +160,10 @@ class Doors:
         return Outcome(goes_to, status=400, wrong="Enter the token, or your name and password", reason="empty")
 
     def _by_token(self, seen: Seen, visitor: Visitor, token: str, goes_to: str) -> Outcome:
-        wait = self._limits.wait(seen.peer)
         raw = token.encode("utf-8", "surrogateescape")
-        grant = None if wait and self._keys.guessable else self._keys.opened_by(raw)
+        grant = self._keys.opened_by(raw)
         if grant is None or seen.app not in {None, grant.app}:
-            if wait:
+            if wait := self._limits.wait(seen.peer):
                 return Outcome(goes_to, wait=wait)
             self._limits.wrong(seen.peer, raw)
             return Outcome(goes_to, wrong="This token opens nothing here", reason="wrong token")
@@ -173,15 +178,28 @@ class Doors:
                 return Outcome(goes_to, status=403, wrong=why, reason="used link", who=share.id)
         return Outcome(goes_to, self.enter(seen, grant))
 
-    def _by_password(self, seen: Seen, user: str, password: str, goes_to: str) -> Outcome:
-        if wait := self._limits.wait_for_password(seen.peer):
-            return Outcome(goes_to, wait=wait)
-        self._limits.tried_password()
-        person = self._keys.by_password(user, password)
-        if person is None:
-            self._limits.wrong(seen.peer, None)
-            known = user if user in self._keys.book.people else ""
-            return Outcome(goes_to, wrong="Name or password is wrong", reason="wrong password", who=known)
+    async def _by_password(self, seen: Seen, user: str, password: str, goes_to: str) -> Outcome:
+        wrong = Outcome(goes_to, wrong="Name or password is wrong", reason="wrong password")
+        if not self._keys.people():
+            return wrong
+        wait = self._limits.wait_for_password(seen.peer, user)
+        if wait or self._waiting >= MOST_PASSWORDS:
+            return Outcome(goes_to, wait=wait or 1.0)
+        self._waiting += 1
+        try:
+            async with self._turn:  # one after the other, so that each wrong one counts before the next is looked at
+                if wait := self._limits.wait_for_password(seen.peer, user):
+                    return Outcome(goes_to, wait=wait)
+                self._limits.tried_password()
+                loop = asyncio.get_running_loop()
+                person = await loop.run_in_executor(self._worker, self._keys.by_password, user, password)
+                if person is None:
+                    self._limits.wrong_password(seen.peer, user)
+        finally:
+            self._waiting -= 1
+        known = self._keys.book.people.get(user)
+        if person is None or person != known:  # or they were removed, or got another one, in the meantime
+            return replace(wrong, who=user if known is not None else "")
         if seen.app is not None and not person.may_enter(seen.app):
             return Outcome(goes_to, status=403, wrong="You may not enter this app", reason="not their app", who=user)
         return Outcome(goes_to, self._enter_person(seen, person))

@@ -19,19 +19,20 @@ from orchestrator.engine.environment.files import write_atomically
 from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.expose.gate import passwords
 from orchestrator.expose.gate.book import ID_BYTES, AppKey, Book, Person, Share, dump, load, new_token
+from orchestrator.expose.gate.sessions import FOREVER, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from orchestrator.expose.gate.audit import Audit
-    from orchestrator.expose.gate.sessions import Session
 
 _T = TypeVar("_T")
 _APP: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _USER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,62}")
 REMEMBER: Final = 7 * 86400.0  # seconds that an expired link is still known as such
 HARD_TO_GUESS: Final = 22  # characters of a token that somebody else chose: 128 bits, if it is random
+TRANSIENT: Final = 10.0  # seconds in which a file that cannot be read may be so by chance, as when descriptors run out
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,36 +43,56 @@ class Grant:
     generation: int
     share: Share | None = None
 
+    @property
+    def session(self) -> Session:
+        """What somebody who shows the token has for as long as it opens the app."""
+        way, who = ("share", self.share.id) if self.share else ("token", "")
+        return Session(self.app, way, who, self.generation, FOREVER)
+
 
 class Keys:
     """Reads and changes the key file at `path`; `clock` returns seconds since 1970.
 
-    Other processes may change the file at any time: each question looks whether it is still the same one. Raises
+    Other processes may change the file at any time: each question looks whether it is still the same one. While it
+    cannot be read nothing opens anything, after a moment in which what was known still does; `say` is told. Raises
     PinoctlError when the file cannot be read at first, or not be written.
     """
 
-    def __init__(self, path: Path | None, clock: Callable[[], float] = time.time, audit: Audit | None = None) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        clock: Callable[[], float] = time.time,
+        audit: Audit | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
         self._path = path
         self.clock = clock
         self._audit = audit
+        self._say = say
+        self._broken_since: float | None = None
         self._guard = threading.RLock()
         self._known: tuple[int, int, int] | None = None
         self._book = Book()
         self._digests: list[tuple[bytes, Grant]] = []
-        self.guessable = False  # whether a token may be one that can be guessed, because a person chose it
         if path is not None:
             self._refresh(first=True)
 
     @classmethod
     def of_token(cls, app: str, token: str, clock: Callable[[], float] = time.time, audit: Audit | None = None) -> Keys:
-        """Make keys without a file, of one app whose token is given: sessions survive as long as that token does."""
-        if not token:
-            raise BadInputError("an empty token would let everyone in", hint="give one, or open the app to all")
+        """Make keys without a file, of one app whose token is given: sessions survive as long as that token does.
+
+        Raises BadInputError for a token that could be guessed: no limit on guesses keeps those out who come from many
+        addresses, but for one that keeps the owner out as well.
+        """
+        if len(token) < HARD_TO_GUESS:
+            raise BadInputError(
+                f"the token has {len(token)} characters, and fewer than {HARD_TO_GUESS} can be guessed",
+                hint="`openssl rand -hex 16` makes a good one",
+            )
         keys = cls(None, clock, audit)
         raw = token.encode("utf-8", "surrogateescape")
         book = Book(key=hmac.digest(b"pinoctl sessions of a given token", raw, "sha256"))
         book.apps[_checked_app(app)] = AppKey(token, 0)
-        keys.guessable = len(token) < HARD_TO_GUESS
         keys._adopt(book)
         return keys
 
@@ -259,11 +280,28 @@ class Keys:
         with self._guard:
             try:
                 self._adopt(self._read())
-            except PinoctlError:
+            except PinoctlError as error:
                 if first:
                     raise
-                # Half a second of a broken file must not throw everybody out: what was known stays.
+                self._cannot_read(error)
+                return  # and the next question tries again: the same file may be read then
             self._known = known
+            if self._broken_since is not None:
+                self._broken_since = None
+                self._tell("the gate's keys can be read again")
+
+    def _cannot_read(self, error: PinoctlError) -> None:
+        """Let nobody in by what was known once, unless that passes in a moment: it may have been taken back since."""
+        now = self.clock()
+        if self._broken_since is None:
+            self._broken_since = now
+            self._tell(f"{error}; if that lasts, nobody is let in")
+        if abs(now - self._broken_since) >= TRANSIENT:
+            self._adopt(Book(key=self._book.key))
+
+    def _tell(self, text: str) -> None:
+        if self._say is not None:
+            self._say(text)
 
     def _read(self) -> Book:
         if self._path is None:

@@ -1,4 +1,4 @@
-"""Guessing slowed down: growing waits for each address, and a limit for all of them together."""
+"""Guessing slowed down: growing waits for each address, limits for each name, and for passwords altogether."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+from orchestrator.expose.gate.trust import LOOPBACK
+from orchestrator.hosts.way import PRIVATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,12 +21,21 @@ FORGOTTEN_AFTER: Final = 3600.0  # seconds without a wrong one
 MOST_ADDRESSES: Final = 4096  # remembered at once; those that were quiet longest are forgotten first
 REMEMBERED: Final = 32  # different wrong ones of an address, so that a repeated one counts once
 
-EVERYWHERE: Final = 100  # wrong ones from all addresses together ...
-EVERYWHERE_PER_SECOND: Final = 1 / 3  # ... and how many more each second allows
+SHARED_WAIT: Final = 60.0  # seconds at most for a name at an address that many share, whoever of them guesses
+
+OF_A_NAME: Final = 100  # wrong passwords of one name from all addresses together ...
+OF_A_NAME_PER_SECOND: Final = 1 / 3  # ... and how many more each second allows
+_NAME: Final = 64  # characters of a name that are looked at; nobody's is longer
 TRIES: Final = 20  # passwords looked at, right or wrong: each takes computing time ...
 TRIES_PER_SECOND: Final = 2.0
 
 _USER_BITS: Final = 64  # of an IPv6 address: the network that one user is given
+
+# Behind tunnels that pass bytes on, and behind proxies that are not believed, all visitors come from one of these.
+_SHARED: Final = (
+    *LOOPBACK,
+    *(ipaddress.ip_network(each) for each in (*PRIVATE, "169.254.0.0/16", "fe80::/10")),
+)
 
 
 @dataclass(slots=True)
@@ -61,26 +73,46 @@ class Limits:
     def __init__(self, ticks: Callable[[], float]) -> None:
         self._ticks = ticks
         self._addresses: OrderedDict[str, _Address] = OrderedDict()
-        self._everywhere = Bucket(EVERYWHERE, EVERYWHERE_PER_SECOND, ticks())
+        self._names: OrderedDict[str, Bucket] = OrderedDict()
         self._tries = Bucket(TRIES, TRIES_PER_SECOND, ticks())
 
     def wait(self, peer: str) -> float:
-        """Say for how many seconds nothing that could be guessed is looked at from this address; 0 when it is."""
-        now = self._ticks()
-        known = self._addresses.get(source(peer))
-        return max(known.closed_until - now if known else 0.0, self._everywhere.wait(now), 0.0)
+        """Say for how many seconds wrong tokens from this address are answered with a wait; 0 when they are not."""
+        return self._closed(source(peer))
 
-    def wait_for_password(self, peer: str) -> float:
-        """Say the same of passwords, of which only so many are looked at each second."""
-        return max(self.wait(peer), self._tries.wait(self._ticks()))
+    def wait_for_password(self, peer: str, user: str) -> float:
+        """Say for how many seconds no password for this name is looked at from this address; 0 when it is.
+
+        Where many share an address it is one name that waits there: others must not be kept out by who guesses.
+        """
+        now, name = self._ticks(), self._names.get(user[:_NAME])
+        by_name = name.wait(now) if name is not None else 0.0
+        return max(self._closed(_where(peer, user)), by_name, self._tries.wait(now))
 
     def tried_password(self) -> None:
         """Count a password that is going to be looked at."""
         self._tries.take(self._ticks())
 
-    def wrong(self, peer: str, guess: bytes | None) -> None:
-        """Count a wrong one; the same `guess` of an address counts once, because browsers repeat old cookies."""
-        now, key = self._ticks(), source(peer)
+    def wrong_password(self, peer: str, user: str) -> None:
+        """Count a password that was wrong, also if it was before."""
+        now, key = self._ticks(), user[:_NAME]
+        name = self._names.pop(key, None) or Bucket(OF_A_NAME, OF_A_NAME_PER_SECOND, now)
+        self._names[key] = name
+        while len(self._names) > MOST_ADDRESSES:
+            self._names.popitem(last=False)
+        name.take(now)
+        self._count(_where(peer, user), None, SHARED_WAIT if shared(peer) else LONGEST_WAIT)
+
+    def wrong(self, peer: str, guess: bytes) -> None:
+        """Count a wrong token; the same `guess` of an address counts once, because browsers repeat old cookies."""
+        self._count(source(peer), guess, LONGEST_WAIT)
+
+    def _closed(self, key: str) -> float:
+        known = self._addresses.get(key)
+        return max(known.closed_until - self._ticks(), 0.0) if known else 0.0
+
+    def _count(self, key: str, guess: bytes | None, longest: float) -> None:
+        now = self._ticks()
         known = self._addresses.pop(key, None)
         if known is None or now - known.last > FORGOTTEN_AFTER + LONGEST_WAIT:
             known = _Address()
@@ -96,20 +128,35 @@ class Limits:
             while len(known.recent) > REMEMBERED:
                 known.recent.popitem(last=False)
         known.wrong, known.last = known.wrong + 1, now
-        self._everywhere.take(now)
         if (over := known.wrong - FREE) >= 0:
-            known.closed_until = now + min(FIRST_WAIT * 2.0 ** min(over, 30), LONGEST_WAIT)
+            known.closed_until = now + min(FIRST_WAIT * 2.0 ** min(over, 30), longest)
+
+
+def _where(peer: str, user: str) -> str:
+    return f"{source(peer)} {user[:_NAME]}" if shared(peer) else source(peer)
+
+
+def shared(peer: str) -> bool:
+    """Tell whether many visitors may have this address: one of this machine, of a private network, or none at all."""
+    address = _address(peer)
+    return address is None or any(address in network for network in _SHARED)
 
 
 def source(peer: str) -> str:
     """Say what counts as one address: for IPv6 the network that one user is given."""
-    bare = peer.partition("%")[0].strip("[]")
-    try:
-        address = ipaddress.ip_address(bare)
-    except ValueError:
-        return bare[:64]
+    address = _address(peer)
     if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
         return str(ipaddress.ip_network((address, _USER_BITS), strict=False))
-    return str(address)
+    return str(address) if address is not None else _bare(peer)[:64]
+
+
+def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(_bare(peer))
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _bare(peer: str) -> str:
+    return peer.partition("%")[0].strip("[]")

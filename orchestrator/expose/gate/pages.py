@@ -136,6 +136,11 @@ def apps(look: Look, names: Sequence[str]) -> Answer:
     return page(200, "Apps", f"{listing}\n<p>{ways}</p>", look)
 
 
+def listed(names: Sequence[str]) -> Answer:
+    """List for a program the apps that it may use."""
+    return plain(200, json.dumps({"apps": list(names)}) + "\n", kind="application/json")
+
+
 def message(
     status: int, text: str, *, html: Look | None, as_json: bool = False, more: Iterable[tuple[str, str]] = ()
 ) -> Answer:

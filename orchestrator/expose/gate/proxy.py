@@ -7,6 +7,7 @@ import contextlib
 import logging
 import resource
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,7 @@ class Patience:
     body: float = 600.0  # for the next byte of a body that a client sends
     flush: float = 60.0  # for a slow client to take the end of an answer
     linger: float = 5.0  # for a client to end a connection that we have ended
+    recheck: float = 1.0  # before it is asked again whether those who are inside may stay
     waiting: int = 512  # connections without a request that was let through; beyond these the oldest are cut
 
 
@@ -73,7 +75,7 @@ class Gate:
         self._wires: set[Wire] = set()
         self._strangers: dict[Wire, None] = {}  # who has not been let through, the oldest first
         self._beside: list[asyncio.Task[None]] = []
-        self.visited: dict[Wire, str] = {}  # the app that each connection is at
+        self.visited: dict[Wire, Pass] = {}  # what let each connection in that is at an app now
 
     @classmethod
     async def listen(
@@ -117,6 +119,7 @@ class Gate:
                 f"cannot listen on port {port} of `{host}`: {error.strerror or error}",
                 hint="End what listens there, or choose another port",
             ) from error
+        gate.beside(gate._sift())
         return gate
 
     @property
@@ -134,8 +137,20 @@ class Gate:
 
     def drop(self, app: str) -> None:
         """End every connection that is at this app now, open WebSockets first of all."""
-        for wire in [wire for wire, at in self.visited.items() if at == app]:
+        for wire in [wire for wire, passed in self.visited.items() if passed.app == app]:
             wire.abort()
+
+    async def _sift(self) -> None:
+        """End what was let in by something that holds no more: a link that expired, a password that was changed."""
+        while True:
+            await asyncio.sleep(self.patience.recheck)
+            asked: dict[tuple[str, object], bool] = {}  # a thousand connections of one session are one question
+            for wire, passed in list(self.visited.items()):
+                by = (passed.app, passed.by)
+                if by not in asked:
+                    asked[by] = self.keeper.lasts(passed)
+                if not asked[by]:
+                    wire.abort()
 
     async def close(self) -> None:
         """Stop listening and end every connection; when this returns, no task and no socket is left."""
@@ -312,6 +327,8 @@ class _Handling:
             )
         )
         keep = request.keeps and not unread
+        if isinstance(decision, Awaitable):
+            decision = await decision
         if not isinstance(decision, Pass):
             return self._say(decision, keep=keep)
         self.app = decision.app
@@ -333,7 +350,7 @@ class _Handling:
         activity.open += 1
         activity.last_request = gate.meter.clock()
         tried = gate.own_host.get(passed.app, 0)
-        gate.visited[wire] = passed.app
+        gate.visited[wire] = passed
         try:
             await exchange.run(
                 gate.pool,

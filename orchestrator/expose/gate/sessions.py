@@ -9,6 +9,7 @@ from typing import Final
 from itsdangerous import BadData, URLSafeSerializer
 
 LASTS: Final = 30 * 86400  # seconds, unless the link that was used ends earlier
+FOREVER: Final = 1 << 62  # seconds since 1970: the end of what has none of its own
 SECURE_PREFIX: Final = "__Host-"  # browsers take such a cookie only over HTTPS and from this very host
 CHOICE: Final = "pinoctl-app"  # which app the one port for all leads to; no secret and no right
 PERSON: Final = "pinoctl-person"

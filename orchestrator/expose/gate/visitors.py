@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 class Visitor:
     """What a request brought that counts, for the app of its port.
 
-    `by_query` may be a link that has ended or opens one browser only; `by_header` never is. `sessions` are signed by
-    us, and may be over. `guesses` are tokens and cookies that are nothing. `choice` is the app last chosen.
+    `by_query` may be a link that has ended or opens one browser only; `by_header` never is, that is `ended` then.
+    `sessions` are signed by us, and may be over. `guesses` are tokens and cookies that are nothing. `choice` is the
+    app last chosen.
     """
 
     keys: Keys
     by_query: Grant | None
     by_header: Grant | None
+    ended: Grant | None
     sessions: tuple[Session, ...]
     guesses: tuple[bytes, ...]
     choice: str
@@ -34,23 +36,23 @@ class Visitor:
         return next((each for each in self.sessions if self.keys.holds(each, app)), None)
 
 
-def look_at(seen: Seen, keys: Keys, *, guesses_wait: float) -> Visitor:
-    """Look at what a request carries; a token that a person chose is not compared while guesses have to wait."""
+def look_at(seen: Seen, keys: Keys) -> Visitor:
+    """Look at what a request carries."""
     carried = requests.carried(seen)
-    closed = guesses_wait > 0 and keys.guessable
     guesses: list[bytes] = []
 
-    def first(given: tuple[Forms, ...], *, links: bool) -> Grant | None:
+    def first(given: tuple[Forms, ...]) -> Grant | None:
         found: Grant | None = None
         for forms in given:  # all of them, whichever is right
-            grant = None if closed else keys.opened_by(*forms)
-            if grant is None or seen.app not in {None, grant.app} or not (links or keys.is_plain(grant)):
+            grant = keys.opened_by(*forms)
+            if grant is None or seen.app not in {None, grant.app}:
                 guesses.append(forms[0])
             elif found is None or not keys.is_plain(found):
                 found = grant
         return found
 
-    by_query, by_header = first(carried.query, links=True), first(carried.headers, links=False)
+    by_query, by_header = first(carried.query), first(carried.headers)
+    plain = by_header is not None and keys.is_plain(by_header)
     valid: list[Session] = []
     key = keys.book.key
     for name, value in carried.cookies:
@@ -63,4 +65,12 @@ def look_at(seen: Seen, keys: Keys, *, guesses_wait: float) -> Visitor:
         elif seen.app is None or base in {sessions.PERSON, sessions.cookie_of(seen.app)}:
             guesses.append(value.encode("latin-1", "replace"))  # those of other ports come along, and are not for here
     choices = [value for name, value in carried.cookies if name.removeprefix(sessions.SECURE_PREFIX) == sessions.CHOICE]
-    return Visitor(keys, by_query, by_header, tuple(valid), tuple(guesses), choices[0] if choices else "")
+    return Visitor(
+        keys,
+        by_query,
+        by_header if plain else None,
+        None if plain else by_header,
+        tuple(valid),
+        tuple(guesses),
+        choices[0] if choices else "",
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.cookies
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
@@ -44,6 +46,8 @@ class Client:
             lines.append(("cookie", "; ".join(f"{name}={value}" for name, value in self.jar.items())))
         seen = Seen(method, target, tuple(lines), self.peer, self.secure, self.host, upgrade, self.app, body)
         answer = self.gate.decide(seen)
+        if isinstance(answer, Awaitable):
+            answer = asyncio.run(_awaited(answer))
         self.keep(answer)
         return answer
 
@@ -70,6 +74,10 @@ class Client:
     def other(self, **changes):
         """Return another browser at the same gate."""
         return Client(**{**self.__dict__, "jar": {}, **changes})
+
+
+async def _awaited(answer: Awaitable[Answer]) -> Answer:
+    return await answer
 
 
 def header(answer: Answer, name: str) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from orchestrator.expose.gate.admission import Admission
@@ -169,7 +171,9 @@ def test_a_share_opens_its_app_until_it_expires_or_is_revoked(client):
     ended = client.visit(f"/?token={share.token}")
     assert ended.status == 403
     assert b"expired" in ended.body
-    assert client.ask("/", headers={"authorization": f"Bearer {share.token}"}, jar=False).status == 401
+    for name, value in (("authorization", f"Bearer {share.token}"), ("x-pinoctl-token", share.token)):
+        told = client.ask("/", headers={name: value}, jar=False)
+        assert (told.status, told.body) == (401, b"This link has expired\n")
 
     lasting = client.keys.share("one")
     friend = client.other()
@@ -207,7 +211,8 @@ def test_a_once_link_asks_first_and_then_opens_one_browser(client):
 def test_a_once_link_is_no_key_for_programs(client):
     share = client.keys.share("one", once=True)
     for headers in ({"authorization": f"Bearer {share.token}"}, {"x-pinoctl-token": share.token}):
-        assert client.ask("/", headers=headers).status == 401
+        told = client.ask("/", headers=headers)
+        assert (told.status, told.body) == (401, b"This link has to be opened in a browser\n")
     assert client.ask(f"/?token={share.token}", upgrade=True).status == 403
     assert client.ask(f"/?token={share.token}", "POST").status == 403
     assert client.keys.shares()[0].used is False
@@ -324,11 +329,11 @@ def test_an_image_by_itself_keeps_its_sessions_over_a_restart():
 
 
 def test_a_given_token_may_hold_any_characters():
-    token = "a+b c&d=é%41/\\\"';,"
+    token = "a+b c&d=é%41/\\\"';, and more"
     client = Client(Admission(Keys.of_token("one", token, Clock()), nonce="n", clock=Clock()))
     assert client.post("/.pinoctl/login", {"token": token}).status == 303
     assert passed(client.visit("/"))
-    assert client.other().visit("/?token=a%2Bb+c%26d%3D%C3%A9%2541/%5C%22%27;,").status == 303
+    assert client.other().visit("/?token=a%2Bb+c%26d%3D%C3%A9%2541/%5C%22%27;,+and+more").status == 303
     line = token.encode().decode("latin-1")
     assert passed(client.other().ask("/", headers={"authorization": f"Bearer {line}"}))
 
@@ -421,3 +426,16 @@ def test_answers_are_what_the_contract_says(client):
     for answer in (client.ask("/"), client.visit("/"), client.ask("/.pinoctl/nonce")):
         assert isinstance(answer, Answer)
         assert all(name == name.lower() for name, _ in answer.headers)
+
+
+def test_a_program_with_a_token_is_told_of_its_app_on_the_port_for_all(shared):
+    bearer = {"authorization": f"Bearer {shared.keys.token('two')}"}
+    told = shared.ask("/.pinoctl/apps", headers={**bearer, "accept": "application/json"})
+    assert (told.status, header(told, "content-type")) == (200, "application/json")
+    assert json.loads(told.body) == {"apps": ["two"]}
+    assert b"go/two" in shared.ask("/.pinoctl/apps", headers=bearer).body
+    chosen = shared.ask("/.pinoctl/go/two", headers=bearer)
+    assert (chosen.status, header(chosen, "location")) == (303, "/")
+    refused = shared.ask("/.pinoctl/go/one", headers={**bearer, "accept": "application/json"})
+    assert refused.status == 401
+    assert "error" in json.loads(refused.body)

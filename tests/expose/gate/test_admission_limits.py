@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.expose.gate import limits
+from orchestrator.expose.gate import limits, passwords
 from orchestrator.expose.gate.admission import Admission
 from orchestrator.expose.gate.keys import Keys
 from orchestrator.expose.gate.limits import FREE, Limits, source
@@ -120,45 +120,88 @@ def test_every_wrong_password_counts_even_the_same_one(client):
     assert answers == [401] * FREE + [429]
 
 
-def test_a_short_token_that_was_given_is_not_looked_at_from_a_limited_address():
-    ticks = Clock()
-    client = Client(Admission(Keys.of_token("one", "hunter2", Clock()), nonce="n", clock=ticks))
-    client.visit("/?token=hunter2")
+def test_strangers_from_many_addresses_lock_nobody_out_who_has_a_given_token():
+    token = "a-token-that-nobody-guesses"
+    client = Client(Admission(Keys.of_token("one", token, Clock()), nonce="n", clock=Clock()))
+    for number in range(200):
+        guess(client.other(peer=f"9.{number}.1.1"), number)
     assert shut(client).status == 429
-    for headers in ({"authorization": "Bearer hunter2"}, {"x-pinoctl-token": "hunter2"}):
-        assert client.ask("/", headers=headers, jar=False).status == 429
-    assert client.other().visit("/?token=hunter2").status == 429
-    assert client.other().post("/.pinoctl/login", {"token": "hunter2"}).status == 429
-    assert passed(client.visit("/"))  # a session is signed
-    ticks.now += 100
-    assert client.other().visit("/?token=hunter2").status == 303
+    for headers in ({"authorization": f"Bearer {token}"}, {"x-pinoctl-token": token}):
+        assert passed(client.ask("/", headers=headers, jar=False))
+    assert client.other().visit(f"/?token={token}").status == 303
+    assert client.other().post("/.pinoctl/login", {"token": token}).status == 303
 
 
-def test_many_addresses_together_cannot_guess_either(client):
-    client.keys.set_password("ann", "correct horse")
-    for number in range(limits.EVERYWHERE):
-        guess(client.other(peer=f"10.0.{number // 250}.{number % 250}"), number)
-    fresh = client.other(peer="198.51.100.1")
-    assert guess(fresh, "y").status == 429
-    assert fresh.post("/.pinoctl/login", {"user": "ann", "password": "correct horse"}).status == 429
-    assert fresh.visit(f"/?token={client.keys.token('one')}").status == 303
-    client.ticks.now += 4
-    assert (
-        client.other(peer="198.51.100.2").post("/.pinoctl/login", {"user": "ann", "password": "correct horse"}).status
-        == 303
-    )
+ANN, BOB = ({"user": name, "password": "correct horse"} for name in ("ann", "bob"))
+
+
+@pytest.fixture
+def people(client, monkeypatch):
+    monkeypatch.setattr(passwords, "COST", (2, 1, 1))
+    for each in (ANN, BOB):
+        client.keys.set_password(**each)
+    return client
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "::1", "172.17.0.1", "::ffff:10.0.2.2", "100.64.0.3", "fe80::1%eth0"])
+def test_where_all_share_an_address_who_guesses_keeps_out_nobody_else(people, peer):
+    people.peer = peer
+    wrong = {"user": "ann", "password": "wrong horse"}
+    answers = [people.post("/.pinoctl/login", wrong).status for _ in range(FREE + 1)]
+    assert answers == [401] * FREE + [429]
+    for number in range(FREE * 2):
+        guess(people, number)
+    assert people.other().post("/.pinoctl/login", ANN).status == 429
+    assert people.other().post("/.pinoctl/login", BOB).status == 303
+    people.ticks.now += 2
+    assert people.other().post("/.pinoctl/login", ANN).status == 303
+
+
+def test_a_wait_for_a_name_at_a_shared_address_is_short_however_long_somebody_guesses():
+    ticks = Clock(0.0)
+    slow = Limits(ticks)
+    waits = []
+    for _ in range(30):
+        slow.wrong_password("127.0.0.1", "ann")
+        waits.append(slow.wait_for_password("127.0.0.1", "ann"))
+        ticks.now += waits[-1]
+    assert max(waits) == limits.SHARED_WAIT
+    assert waits[FREE - 1 : FREE + 2] == [2, 4, 8]
+
+
+def test_many_addresses_together_cannot_guess_the_password_of_one_name_either(people):
+    wrong = {"user": "ann", "password": "wrong horse"}
+    tries = 0
+    while people.other(peer=f"9.0.0.{tries}").post("/.pinoctl/login", wrong).status == 401:
+        people.ticks.now += 0.5  # as more are not looked at in that time anyway
+        tries += 1
+    assert limits.OF_A_NAME <= tries < limits.OF_A_NAME * 1.5
+    fresh = people.other(peer="198.51.100.1")
+    assert fresh.post("/.pinoctl/login", ANN).status == 429
+    assert fresh.post("/.pinoctl/login", BOB).status == 303
+    assert fresh.other().visit(f"/?token={people.keys.token('one')}").status == 303
+    people.ticks.now += 4
+    assert people.other(peer="198.51.100.2").post("/.pinoctl/login", ANN).status == 303
 
 
 def test_only_so_many_passwords_are_looked_at():
     ticks = Clock(0.0)
     slow = Limits(ticks)
     for _ in range(limits.TRIES):
-        assert slow.wait_for_password("10.0.0.1") == 0
+        assert slow.wait_for_password("10.0.0.1", "ann") == 0
         slow.tried_password()
-    assert slow.wait_for_password("10.0.0.2") > 0
+    assert slow.wait_for_password("10.0.0.2", "bob") > 0
     assert slow.wait("10.0.0.2") == 0
     ticks.now += 1
-    assert slow.wait_for_password("10.0.0.2") == 0
+    assert slow.wait_for_password("10.0.0.2", "bob") == 0
+
+
+def test_only_so_many_names_are_remembered():
+    slow = Limits(Clock(0.0))
+    for number in range(limits.MOST_ADDRESSES + 50):
+        slow.wrong_password("9.9.9.9", f"{number}" * 100)
+    assert len(slow._names) == limits.MOST_ADDRESSES
+    assert max(map(len, slow._names)) == 64
 
 
 def test_only_so_many_addresses_are_remembered():

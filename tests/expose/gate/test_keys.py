@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.expose.gate import passwords
-from orchestrator.expose.gate.keys import Keys
+from orchestrator.expose.gate.keys import TRANSIENT, Keys
 from tests.expose.gate.asking import Clock
 
 
@@ -194,30 +194,58 @@ def test_what_is_no_hash_matches_nothing(stored):
         lambda content: json.dumps({**content, "people": [1]}),
     ],
 )
-def test_a_broken_file_is_told_at_the_start_and_survived_later(keys, path, spoil):
-    token = keys.token("one")
-    path.write_text(spoil(json.loads(path.read_text())))
+def test_a_broken_file_lets_nobody_in_but_for_a_moment(path, spoil):
+    said = []
+    keys = Keys(path, Clock(), say=said.append)
+    token, right = keys.token("one"), path.read_text()
+    by = keys.opened_by(token.encode()).session
+    path.write_text(spoil(json.loads(right)))
     with pytest.raises(PinoctlError, match="cannot be read"):
         Keys(path)
-    assert keys.opened_by(token.encode()).app == "one"
+    for _ in range(3):
+        assert keys.opened_by(token.encode()).app == "one"
+    assert keys.holds(by, "one")
+    assert len(said) == 1, "once, however many ask"
+    assert f"the gate's keys in `{path}` cannot be read" in said[0]
     with pytest.raises(PinoctlError, match="cannot be read"):
         keys.renew("one")
+    keys.clock.now += TRANSIENT
+    assert keys.opened_by(token.encode()) is None
+    assert not keys.holds(by, "one")
+    assert len(said) == 1
+    path.write_text(right)
+    assert keys.opened_by(token.encode()).app == "one"
+    assert keys.holds(by, "one")
+    assert said[1:] == ["the gate's keys can be read again"]
+
+
+def test_a_change_is_seen_although_the_file_could_not_be_read_at_first(keys, path, monkeypatch):
+    token = keys.token("one")
+    Keys(path).renew("one")
+
+    def fail(*_arguments):
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(path), "read_text", fail)
+        assert keys.opened_by(token.encode()).app == "one"
+    assert keys.opened_by(token.encode()) is None
 
 
 def test_keys_of_a_given_token_need_no_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    keys = Keys.of_token("one", "given", Clock())
-    assert keys.token("one") == "given"
-    assert keys.opened_by(b"given").app == "one"
-    assert keys.guessable
-    assert not Keys.of_token("one", "x" * 22).guessable
-    assert Keys.of_token("one", "given").book.key == keys.book.key
-    assert Keys.of_token("one", "other").book.key != keys.book.key
+    given, other = "given" + "x" * 17, "other" + "x" * 17
+    keys = Keys.of_token("one", given, Clock())
+    assert keys.token("one") == given
+    assert keys.opened_by(given.encode()).app == "one"
+    assert Keys.of_token("one", given).book.key == keys.book.key
+    assert Keys.of_token("one", other).book.key != keys.book.key
     share = keys.share("one", 60)
     assert keys.opened_by(share.token.encode()).share == share
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(BadInputError):
-        Keys.of_token("one", "")
+    for short in ("", "1", given[:-1]):
+        with pytest.raises(BadInputError, match=f"{len(short)} characters, and fewer than 22 can be guessed"):
+            Keys.of_token("one", short)
 
 
 def test_a_folder_that_cannot_be_written_to_is_told(tmp_path):
