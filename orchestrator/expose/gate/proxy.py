@@ -17,6 +17,7 @@ import h11
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.expose.gate.apps import Activity, Meter, State
 from orchestrator.expose.gate.contract import Pass, Seen
+from orchestrator.expose.gate.crowd import Crowd
 from orchestrator.expose.gate.exchange import CLIENT_GONE, Exchange, GarbageError, NobodyError
 from orchestrator.expose.gate.heads import words
 from orchestrator.expose.gate.pool import Pool
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from orchestrator.expose.gate.apps import Apps
     from orchestrator.expose.gate.contract import Answer, Gatekeeper
 
-BACKLOG = 1024
+BACKLOG = 4096  # as many as Linux allows: whoever was connected before a restart comes back at once
 OWN_BODY_LIMIT = 16 * 1024  # bytes of a form of ours
 MOST_FILES = 65536
 OWN_HOST_TRIES = 3  # in vain, before refusals of an app are taken for what they say
@@ -56,7 +57,9 @@ class Patience:
     flush: float = 60.0  # for a slow client to take the end of an answer
     linger: float = 5.0  # for a client to end a connection that we have ended
     recheck: float = 1.0  # before it is asked again whether those who are inside may stay
-    waiting: int = 512  # connections without a request that was let through; beyond these the oldest are cut
+    waiting: int = 512  # connections without a request that was let through; beyond these the oldest are cut ...
+    grace: float = 2.0  # ... that have waited for longer
+    files: int = MOST_FILES  # open ones of this process beyond which a connection ends another one; fewer if it may
 
 
 class Gate:
@@ -73,7 +76,7 @@ class Gate:
         self._tls = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._wires: set[Wire] = set()
-        self._strangers: dict[Wire, None] = {}  # who has not been let through, the oldest first
+        self.crowd = Crowd(patience.waiting, patience.grace, min(patience.files, _many_files()))
         self._beside: list[asyncio.Task[None]] = []
         self.visited: dict[Wire, Pass] = {}  # what let each connection in that is at an app now
 
@@ -104,7 +107,6 @@ class Gate:
         gate.trust = trust or gate.trust
         gate.audit, gate.local_host = audit or _silent, local_host or _never
         gate._tls = tls is not None
-        _allow_many_files()
         try:
             gate._server = await asyncio.get_running_loop().create_server(
                 gate._wire,
@@ -177,24 +179,10 @@ class Gate:
 
     def _accept(self, wire: Wire) -> None:
         self._wires.add(wire)
-        self._strangers[wire] = None
-        if len(self._strangers) > self.patience.waiting:
-            oldest = next(iter(self._strangers))
-            del self._strangers[oldest]
-            oldest.abort()
+        self.crowd.arrive(wire)
         task = asyncio.get_running_loop().create_task(Visit(self, wire, tls=self._tls).serve())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def let_in(self, wire: Wire) -> None:
-        """Count a connection no longer among those of strangers."""
-        self._strangers.pop(wire, None)
-
-    def stranger(self, wire: Wire) -> None:
-        """Count a connection among those that wait, as the latest one."""
-        self._strangers.pop(wire, None)
-        if not wire.lost:
-            self._strangers[wire] = None
 
 
 class Visit:
@@ -213,13 +201,13 @@ class Visit:
                     break
                 if wire.full:  # whoever does not read our answers gets no more of them
                     await asyncio.wait_for(wire.drain(), self._gate.patience.flush)
-                self._gate.stranger(wire)
+                self._gate.crowd.rest(wire)
         except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
             pass
         except Exception:  # noqa: BLE001  # whatever it is, it ends this connection and nobody else's
             _log.exception("a request broke the gate's own code; its connection is cut")
         finally:
-            self._gate.let_in(wire)
+            self._gate.crowd.leave(wire)
             wire.abort()
 
     async def _await_request(self) -> bool:
@@ -330,7 +318,9 @@ class _Handling:
         if isinstance(decision, Awaitable):
             decision = await decision
         if not isinstance(decision, Pass):
+            gate.crowd.turn_away(self._wire)
             return self._say(decision, keep=keep)
+        gate.crowd.let_in(self._wire)
         self.app = decision.app
         if request.own:
             own = request.path == STATE_PATH
@@ -343,7 +333,6 @@ class _Handling:
         target = gate.apps.target(passed.app)
         if target is None:
             return self._say(waiting_answer(passed.app, self._state(), request), keep=keep, cookies=passed.cookies)
-        gate.let_in(wire)
         exchange = Exchange(wire, request, passed, self._public, target)
         # What an open page does by itself is no use of the app.
         activity = gate.meter.of(passed.app) if counts(passed.target) else Activity()
@@ -434,13 +423,19 @@ def written(request: Request | None, said: Answer, *, keep: bool) -> bytes:
     return head if bodiless or (request is not None and request.method == "HEAD") else head + said.body
 
 
-def _allow_many_files() -> None:
-    """Raise the soft limit of open files: every open page needs two, and many systems start with 1024."""
+def _many_files() -> int:
+    """Raise the soft limit of open files: every open page needs two, and many systems start with 1024.
+
+    Returns how many connections may take: the rest is for those to apps that follow, and for files.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= most:
+        return most * 3 // 4
     with contextlib.suppress(OSError, ValueError):
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-        if soft != resource.RLIM_INFINITY and soft < most:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    return soft * 3 // 4
 
 
 def _silent(_event: Mapping[str, object]) -> None:

@@ -55,6 +55,7 @@ class Wire(asyncio.Protocol):
     ) -> None:
         self.transport: asyncio.Transport | None = None
         self.peer = ""  # the other end's address
+        self.number = -1  # of its file in this process
         self.ended = False  # nothing more will arrive
         self.lost = False  # neither way is open any more
         self.broken = False  # it ended by a reset, so what arrived may not be all
@@ -98,7 +99,9 @@ class Wire(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=BUFFER)
         name = transport.get_extra_info("peername")
         self.peer = plain_address(str(name[0])) if name else ""
-        _keep_alive(transport.get_extra_info("socket"))
+        sock = transport.get_extra_info("socket")
+        self.number = -1 if sock is None else sock.fileno()
+        _keep_alive(sock)
         if self._opened is not None:
             self._opened(self)
 

@@ -247,7 +247,7 @@ async def test_slow_heads_idle_connections_and_stalled_bodies_are_ended():
 
 
 async def test_strangers_that_only_wait_make_room_for_others():
-    async with opened(patience=Patience(waiting=5)) as world:
+    async with opened(patience=Patience(waiting=5, grace=0)) as world:
         reader, writer = await world.connect()
         writer.write(b"GET /stream HTTP/1.1\r\nHost: h\r\n" + BEARER + b"\r\n")
         await reader.readuntil(b"data: 1\n\n")
