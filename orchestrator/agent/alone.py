@@ -12,15 +12,16 @@ from orchestrator.expose.gate.apps import State
 from orchestrator.expose.gate.book import new_token
 from orchestrator.expose.gate.keys import Keys
 from orchestrator.expose.gate.proxy import Gate
-from orchestrator.expose.gate.trust import LOOPBACK, Trust
+from orchestrator.expose.gate.trust import Trust
+from orchestrator.expose.surroundings import survey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-# proxies of providers and of Docker itself come from these, and say there who asks
-NEAR: Final = tuple(
-    ipaddress.ip_network(each) for each in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16")
-)
+    from orchestrator.engine.home import Home
+    from orchestrator.expose.gate.audit import Audit
+    from orchestrator.expose.gate.trust import Networks
+
 EVERYWHERE: Final = "0.0.0.0"  # noqa: S104  # a container's own port: published or not, that is its user's choice
 
 
@@ -43,6 +44,14 @@ class OneApp:
         """Do nothing: where it listens is asked for every request."""
 
 
+def proxies_of(home: Home, environ: Mapping[str, str]) -> Networks:
+    """Return whose word about visitors counts: the provider's proxy, or what PINOCTL_TRUSTED_PROXY names.
+
+    Raises BadInputError for a variable of pinoctl's that makes no sense.
+    """
+    return tuple(ipaddress.ip_network(each) for each in survey(home, environ).way.proxies)
+
+
 async def open_gate(
     app: str,
     port: int,
@@ -51,22 +60,27 @@ async def open_gate(
     public: bool,
     target: Callable[[], tuple[str, int] | None],
     state: Callable[[], str],
+    proxies: Networks = (),
+    audit: Audit | None = None,
     host: str = EVERYWHERE,
 ) -> str | None:
     """Open the gate for an app and return the token that opens it: the given one, else a new one; None for `public`.
 
-    Sessions outlive the container as long as the token stays the same. Raises GateError when the port is taken,
-    BadInputError for an empty token.
+    Sessions outlive the container as long as the token stays the same. Who comes from one of `proxies` may say for
+    whom; nobody else may, as what Docker and pods put before a container passes on what visitors claim. Raises
+    GateError when the port is taken, BadInputError for a token that can be guessed.
     """
     chosen = None if public else token if token is not None else new_token()
-    keys = Keys.of_token(app, new_token() if chosen is None else chosen)
-    keeper = Admission(keys, nonce=secrets.token_urlsafe(), public=(app,) if public else (), apps=lambda: (app,))
+    keys = Keys.of_token(app, new_token() if chosen is None else chosen, audit=audit)
+    keeper = Admission(
+        keys, nonce=secrets.token_urlsafe(), public=(app,) if public else (), apps=lambda: (app,), audit=audit
+    )
     await Gate.listen(
         host,
         port,
         keeper=keeper,
         app=app,
         apps=OneApp(target, state),
-        trust=Trust((*LOOPBACK, *NEAR), forwarded_host=True),
+        trust=Trust(proxies, forwarded_host=True),
     )
     return chosen

@@ -192,19 +192,27 @@ def _port(text: str) -> int:
 
 async def _stand_alone(agent: Agent, inside: InContainer, environ: Mapping[str, str]) -> bool:
     """Serve the app behind the gate on one port; tells whether it failed."""
-    from orchestrator.agent.alone import open_gate  # noqa: PLC0415  # only where an image runs by itself
+    from orchestrator.agent.alone import open_gate, proxies_of  # noqa: PLC0415  # only where an image runs by itself
+    from orchestrator.expose.gate.audit import Audit  # noqa: PLC0415  # as above
 
     port = _port(environ.get("PORT") or "")
     app = agent.files.app
     given = environ.get("PINOCTL_TOKEN") or None
-    token = await open_gate(
-        app,
-        port,
-        token=given,
-        public=environ.get("PINOCTL_PUBLIC") == "1",
-        target=inside.target,
-        state=lambda: agent.lifecycle.condition.word,
-    )
+    try:
+        token = await open_gate(
+            app,
+            port,
+            token=given,
+            public=environ.get("PINOCTL_PUBLIC") == "1",
+            target=inside.target,
+            state=lambda: agent.lifecycle.condition.word,
+            proxies=proxies_of(agent.files.home, environ),
+            audit=Audit(agent.files.folder / "gate.jsonl"),
+        )
+    except PinoctlError as error:
+        _complain(f"the gate of `{app}` cannot be opened: {error}", error.hint or "")
+        agent.end("failed")
+        return True
     if token is not None:
         agent.redactor.add([token])
     shown = f"?token={token}" if token is not None and given is None else ""

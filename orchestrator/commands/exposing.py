@@ -31,7 +31,12 @@ TOKENS: Final = {
     "ngrok": "NGROK_AUTHTOKEN",
     "cloudflared-named": "CLOUDFLARED_TOKEN",
 }  # what `--tunnel NAME` cannot do without
-WHERE: Final = ("PINOCTL_PLATFORM", "PINOCTL_PUBLIC_URL", "PINOCTL_GATE_PORT")  # what may be said of this machine
+WHERE: Final = (
+    "PINOCTL_PLATFORM",
+    "PINOCTL_PUBLIC_URL",
+    "PINOCTL_GATE_PORT",
+    "PINOCTL_TRUSTED_PROXY",
+)  # what may be said of this machine
 SETTLED: Final = frozenset({"up", "failed", "none"})
 
 

@@ -6,7 +6,6 @@ Each has its own answer to whose word about a visitor counts: what one provider 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from orchestrator.expose.exposed import Machinery
-    from orchestrator.hosts.way import Way
 
 REFRESH_SECONDS: Final = 60.0  # between looks at a certificate that may have been renewed
 NOBODY: Final = Trust(())
@@ -34,17 +32,16 @@ async def listen_outside(shared: Machinery, ports: Iterable[int], app: str | Non
     way = shared.surroundings.way
     certificates = Certificates.find(places=(way.certificate,)) if way.certificate is not None else None
     gate = await _first(shared, ports, app, way.bind, certificates)
-    gate.trust = _of_way(way, gate.port)
+    gate.trust = shared.surroundings.trust_outside(gate.port)
     if certificates is not None:
         gate.beside(_kept_fresh(certificates))
     return gate
 
 
 async def listen_inside(shared: Machinery, ports: Iterable[int], app: str) -> Gate:
-    """Open a port for this machine alone, one of these or any; a proxy on it may say who asks. Raises GateError."""
+    """Open a port for this machine alone, one of these or any. Raises GateError."""
     gate = await _first(shared, [*ports, 0], app, HERE, None)
-    frame = shared.surroundings.way.kind == "frame"  # what shows an app in a frame speaks HTTPS with the browser
-    gate.trust = Trust(LOOPBACK, https=frame, forwarded_host=True)
+    gate.trust = shared.surroundings.trust_inside()
     return gate
 
 
@@ -65,12 +62,6 @@ def trust_of(provider: str, url: str) -> Trust:
     if provider.startswith("cloudflared"):
         return Trust(LOOPBACK, https=https, public=public, address_header="cf-connecting-ip")
     return Trust((), https=https, public=public)
-
-
-def _of_way(way: Way, port: int) -> Trust:
-    url = way.url(port)
-    networks = tuple(ipaddress.ip_network(each) for each in way.proxies)
-    return Trust(networks, https=url.startswith("https://"), public=urlsplit(url).netloc, forwarded_host=True)
 
 
 async def _first(

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import ipaddress
 import platform as system
 import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from orchestrator.expose import accounts
 from orchestrator.expose.exposures import AUTO, NONE, OWN
+from orchestrator.expose.gate.trust import Trust
 from orchestrator.expose.tunnels.provider import Here, Own, Wants
 from orchestrator.hosts.detection import find_platform
 from orchestrator.hosts.signs import Signs, exists, read_text
-from orchestrator.hosts.way import HERE, Way, gate_port, ways_out
+from orchestrator.hosts.way import HERE, Way, gate_port, trusted_proxies, ways_out
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from orchestrator.engine.home import Home
     from orchestrator.expose.exposures import GateFiles
+    from orchestrator.expose.gate.trust import Networks
     from orchestrator.hosts.platform import Platform
 
 NOT_RENTED: Final = frozenset({"local", "container", "kubernetes"})
@@ -65,6 +69,24 @@ class Surroundings:
         settled = None if self.leads(tunnel) else gate_port(self.signs)
         return tuple(port for port in (settled, before) if port)
 
+    def trust_outside(self, port: int) -> Trust:
+        """Say whose word about a visitor counts at a port that the platform leads to."""
+        url = self.way.url(port)
+        return Trust(
+            _networks(self.way.proxies),
+            https=url.startswith("https://"),
+            public=urlsplit(url).netloc,
+            forwarded_host=True,
+        )
+
+    def trust_inside(self) -> Trust:
+        """Say the same of a port for this machine alone: what comes through an SSH tunnel comes from it as well."""
+        frame = (
+            self.way.kind == "frame"
+        )  # what shows it there speaks HTTPS with the browser, and says who asks
+        proxies = self.way.proxies if frame else trusted_proxies(self.signs)
+        return Trust(_networks(proxies), https=frame, forwarded_host=True)
+
     def here(self, files: GateFiles, port: int | None, wants: Wants) -> Here:
         """Describe this machine to the providers of tunnels; `port` is the gate's, where the platform leads to that."""
         way = self.way
@@ -83,6 +105,10 @@ class Surroundings:
             wants=wants,
             forbids="" if terms == "yes" else terms,
         )
+
+
+def _networks(named: Iterable[str]) -> Networks:
+    return tuple(ipaddress.ip_network(each) for each in named)
 
 
 def survey(home: Home, environ: Mapping[str, str]) -> Surroundings:

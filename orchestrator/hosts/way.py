@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -69,13 +70,19 @@ def way_out(platform: Platform, signs: Signs, port: int | None = None) -> Way:
     """Return the best way out of a machine, of kind `none` where it has none of its own.
 
     `port` is the one that the gate has to use, if that is settled; PINOCTL_GATE_PORT settles it, too, and
-    PINOCTL_PUBLIC_URL replaces what was found. Raises BadInputError for values of these that make no sense.
+    PINOCTL_PUBLIC_URL replaces what was found, PINOCTL_TRUSTED_PROXY whose word about visitors counts. Raises
+    BadInputError for values of these that make no sense.
     """
     return ways_out(platform, signs, port)[0]
 
 
 def ways_out(platform: Platform, signs: Signs, port: int | None = None) -> tuple[Way, ...]:
     """Return every way out of a machine, the best first, at least one."""
+    named = trusted_proxies(signs)
+    return tuple(replace(way, proxies=named or way.proxies) for way in _ways(platform, signs, port))
+
+
+def _ways(platform: Platform, signs: Signs, port: int | None) -> tuple[Way, ...]:
     port = port if port is not None else gate_port(signs)
     given = signs.environ.get("PINOCTL_PUBLIC_URL", "").strip()
     if given:
@@ -98,6 +105,20 @@ def gate_port(signs: Signs) -> int | None:
             f"`PINOCTL_GATE_PORT` must be a port from 1 to {LAST_PORT}, got `{text}`", hint="for example 8888"
         )
     return int(text)
+
+
+def trusted_proxies(signs: Signs) -> tuple[str, ...]:
+    """Return the networks that PINOCTL_TRUSTED_PROXY names; raises BadInputError for what is no address."""
+    found = []
+    for word in signs.environ.get("PINOCTL_TRUSTED_PROXY", "").replace(",", " ").split():
+        try:
+            found.append(str(ipaddress.ip_network(word, strict=False)))
+        except ValueError as error:  # noqa: PERF203  # there are a few at most
+            raise BadInputError(
+                f"`PINOCTL_TRUSTED_PROXY` must list addresses or networks, got `{word}`",
+                hint="for example `127.0.0.1` or `172.17.0.0/16`",
+            ) from error
+    return tuple(found)
 
 
 def listening(signs: Signs) -> frozenset[int]:

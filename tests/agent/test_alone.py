@@ -8,8 +8,10 @@ import socket
 
 import pytest
 
-from orchestrator.agent.alone import open_gate
+from orchestrator.agent.alone import open_gate, proxies_of
 from orchestrator.engine.errors import BadInputError, PinoctlError
+from orchestrator.engine.home import Home
+from orchestrator.expose.gate.audit import Audit, read
 
 TOKEN = "a-token-that-nobody-guesses"  # a test's
 
@@ -117,5 +119,26 @@ async def test_a_port_that_is_taken_and_an_empty_token_are_said():
         port, _ = await app.gate()
         with pytest.raises(PinoctlError, match=f"cannot listen on port {port}"):
             await open_gate("app", port, token=TOKEN, public=False, target=app.target, state=str, host="127.0.0.1")
-        with pytest.raises(BadInputError):
-            await app.gate(token="")
+        for short in ("", "hunter2"):
+            with pytest.raises(BadInputError, match="can be guessed"):
+                await app.gate(token=short)
+
+
+@pytest.mark.parametrize(
+    ("environ", "peer"),
+    [
+        ({"PINOCTL_PLATFORM": "container"}, "127.0.0.1"),
+        ({"PINOCTL_PLATFORM": "container", "PINOCTL_TRUSTED_PROXY": "127.0.0.0/8"}, "6.6.6.6"),
+        ({"PINOCTL_PLATFORM": "runpod", "RUNPOD_POD_ID": "abc123"}, "6.6.6.6"),
+    ],
+)
+async def test_who_came_is_written_down_by_an_address_that_nobody_can_make_up(tmp_path, environ, peer):
+    audit = Audit(tmp_path / "gate.jsonl")
+    async with App() as app:
+        port, _ = await app.gate(audit=audit, proxies=proxies_of(Home(tmp_path), environ))
+        said = {"X-Forwarded-For": "6.6.6.6"}
+        assert (await ask(port, Authorization="Bearer wrong", **said)).startswith("HTTP/1.1 401 ")
+        assert (await ask(port, f"/?token={TOKEN}", Accept="text/html", **said)).startswith("HTTP/1.1 303 ")
+    events = [(each["event"], each["app"], each["peer"], each["way"]) for each in read(tmp_path / "gate.jsonl")]
+    assert events == [("refused", "app", peer, "wrong token"), ("entered", "app", peer, "token")]
+    assert TOKEN not in (tmp_path / "gate.jsonl").read_text()

@@ -11,8 +11,10 @@ from orchestrator.agent.client import Client
 from orchestrator.agent.contracts import Target
 from orchestrator.agent.inside import InContainer, Inside
 from orchestrator.agent.record import read_lent, store_lent
+from orchestrator.expose.gate.audit import read
 from tests.agent.fakes import FakeResult
 from tests.agent.test_agent import Running
+from tests.agent.test_alone import ask, free_port
 
 
 @pytest.fixture
@@ -111,3 +113,30 @@ class TestVariables:
         async with running.serving(inside=place):
             await running.agent.start_again()
             assert container.os.environ["PIP_INDEX_URL"] == kept.get("PIP_INDEX_URL", "before")
+
+
+@pytest.mark.parametrize(
+    ("environ", "why"),
+    [({"PINOCTL_TOKEN": "1"}, "this one has 1"), ({"PINOCTL_TRUSTED_PROXY": "x"}, "must list addresses")],
+)
+async def test_an_image_by_itself_ends_where_its_gate_cannot_be_opened(running, capsys, environ, why):
+    environ = {"PORT": str(free_port()), **environ}
+    async with running.serving():
+        assert await container._stand_alone(running.agent, InContainer(running.files.home.run), environ)
+        await asyncio.wait_for(running.agent._done.wait(), 5)
+    said = capsys.readouterr().err
+    assert "error: the gate of `app` cannot be opened: " in said
+    assert why in said
+    assert "hint: " in said
+    assert running.engine.started == []
+
+
+async def test_an_image_by_itself_writes_down_who_came_beside_the_apps_logs(running):
+    port = free_port()
+    token = "a-token-that-nobody-guesses"
+    async with running.serving():
+        inside = InContainer(running.files.home.run)
+        assert not await container._stand_alone(running.agent, inside, {"PORT": str(port), "PINOCTL_TOKEN": token})
+        assert "HTTP/1.1 401 " in await ask(port, Authorization="Bearer wrong")
+        (event,) = read(running.files.folder / "gate.jsonl")
+        assert (event["event"], event["way"]) == ("refused", "wrong token")

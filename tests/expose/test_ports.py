@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.expose import listening
+from orchestrator.expose.gate.audit import read
 from orchestrator.expose.gate.trust import Trust
 from tests.expose import world as worlds
 from tests.expose.world import LOCAL, free_port
@@ -114,7 +115,7 @@ async def test_a_certificate_is_looked_at_again_for_as_long_as_its_port_is_open(
     await world.ask("expose", app="notes", given={"tunnel": "own"})
     await asyncio.wait_for(looked.wait(), 5)
     gate = exposed(world).gate
-    (kept,) = gate._beside
+    _, kept = gate._beside
     await world.ask("hide", app="notes")
     assert kept.cancelled()
     assert gate.port == 0
@@ -175,6 +176,19 @@ async def test_each_tunnel_has_a_trust_of_its_own_that_ends_with_it(world, path)
     door = two.door
     await two.unreach()
     assert (two.door, door.port) == (None, 0)
+
+
+@pytest.mark.parametrize(
+    ("environ", "peer"),
+    [({}, "127.0.0.1"), ({"PINOCTL_TRUSTED_PROXY": "127.0.0.1"}, "6.6.6.6")],
+)
+async def test_on_the_port_for_this_machine_nobody_is_believed_who_was_not_named(world, environ, peer):
+    await world.app("notes")
+    await world.begin(**LOCAL, **environ)
+    await world.expose("notes")
+    shown = await world.until("notes", "ready")
+    assert (await world.get(shown["link"], **{"X-Forwarded-For": "6.6.6.6"}))[0] == 200
+    assert [each["peer"] for each in read(world.daemon.files.audit) if each["event"] == "entered"] == [peer]
 
 
 async def test_a_settled_port_is_the_tunnels_where_the_platform_leads_nowhere(world, path):

@@ -9,7 +9,7 @@ import pytest
 from orchestrator.engine.errors import BadInputError
 from orchestrator.hosts.detection import find_platform
 from orchestrator.hosts.signs import signs_here
-from orchestrator.hosts.way import listening, portal_ports, way_out, ways_out
+from orchestrator.hosts.way import listening, portal_ports, trusted_proxies, way_out, ways_out
 
 from .machines import COLAB, RUNPOD, VAST, machine
 
@@ -154,3 +154,16 @@ def test_a_way_is_plain_data():
     data = way(VAST).to_json()
     assert data["mapped"] == {"7860": "http://65.130.162.74:33526"}
     assert data["free"] == (7860,)
+
+
+@pytest.mark.parametrize("environ", [RUNPOD, VAST, {}, {"PINOCTL_PUBLIC_URL": "https://gpu.example.org"}])
+def test_a_proxy_that_is_named_is_believed_and_no_other(environ):
+    named = {"PINOCTL_TRUSTED_PROXY": "127.0.0.1, 172.17.0.9/16 2001:db8::/32"}
+    assert way(environ | named).proxies == ("127.0.0.1/32", "172.17.0.0/16", "2001:db8::/32")
+    assert trusted_proxies(machine(environ)) == ()
+
+
+@pytest.mark.parametrize("text", ["proxy.example", "10.0.0.0/33", "10.0.0.1:80", "*"])
+def test_a_proxy_that_is_no_address_is_refused(text):
+    with pytest.raises(BadInputError, match="PINOCTL_TRUSTED_PROXY"):
+        way({"PINOCTL_TRUSTED_PROXY": text})

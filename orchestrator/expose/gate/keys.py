@@ -86,8 +86,8 @@ class Keys:
         """
         if len(token) < HARD_TO_GUESS:
             raise BadInputError(
-                f"the token has {len(token)} characters, and fewer than {HARD_TO_GUESS} can be guessed",
-                hint="`openssl rand -hex 16` makes a good one",
+                f"a token of fewer than {HARD_TO_GUESS} characters can be guessed, and this one has {len(token)}",
+                hint="`openssl rand -hex 16` makes a good one; without any, one is made and shown",
             )
         keys = cls(None, clock, audit)
         raw = token.encode("utf-8", "surrogateescape")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from orchestrator.expose.gate.contract import Headers
 
 _AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.~-]+)(?::[0-9]{1,5})?")
+Networks = tuple["ipaddress.IPv4Network | ipaddress.IPv6Network", ...]
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
@@ -27,7 +28,7 @@ class Trust:
     for this authority only, as others may come from this machine itself.
     """
 
-    proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    proxies: Networks = ()
     https: bool = False
     address_header: str = "x-forwarded-for"
     public: str = ""
