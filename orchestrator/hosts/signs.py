@@ -117,9 +117,13 @@ class Signs:
         It does in `/etc/environment`, in the variables of its first process, or by its host name, which providers make
         of the machine's number.
         """
-        told = [pair for source, pairs in self._places() if source != PROCESS for pair in pairs]
         named = re.split(r"[^A-Za-z0-9]+", self.read(HOST_NAME) or "")
-        return (name, value) in told or (bool(value) and value in named)
+        return bool(value) and (value in self.told(name) or value in named)
+
+    def told(self, name: str) -> frozenset[str]:
+        """Return what the machine itself says that a variable is; two values where its two places differ."""
+        places = (pairs for source, pairs in self._places() if source != PROCESS)
+        return frozenset(value for pairs in places for each, value in pairs if each == name and value)
 
     def _places(self) -> Iterator[tuple[str, Iterator[tuple[str, str]]]]:
         yield PROCESS, iter(self.environ.items())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.engine.errors import PinoctlError
+from orchestrator.hosts.pythons import python_with
 from orchestrator.hosts.web import Request
 
 if TYPE_CHECKING:
@@ -22,6 +24,23 @@ VAST: Final = "https://console.vast.ai/api/v0"
 LONGEST: Final = 200  # letters of an answer that an error shows
 GOOD: Final = range(200, 300)
 REFUSED: Final = frozenset({401, 403})
+COLAB_FOLDERS: Final = ("/var/colab", "/opt/google/drive")
+STUDIO_FOLDER: Final = "/teamspace/studios/this_studio"
+# Told not to make one, and held to the one that is meant: without its project lightning-sdk takes a studio from its
+# own settings, or makes a new one.
+STOP_STUDIO: Final = """\
+import os, sys
+wanted, project = sys.argv[1:3]
+os.environ["LIGHTNING_CLOUD_SPACE_ID"] = wanted
+if project:
+    os.environ["LIGHTNING_CLOUD_PROJECT_ID"] = project
+from lightning_sdk import Studio
+studio = Studio(create_ok=False)
+found = getattr(studio, "id", None) or studio._studio.id
+if found != wanted:
+    sys.exit(f"lightning-sdk takes this machine for studio {found}, not {wanted}")
+studio.stop()
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +59,7 @@ class Stopped:
 
 
 def can_stop(platform: Platform, signs: Signs) -> str:
-    """Return "" if this machine can be stopped from inside, else why not, in one sentence."""
+    """Return "" if this machine can be stopped from inside, else why not, in one sentence; may run programs."""
     try:
         stop_plan(platform, signs)
     except PinoctlError as error:
@@ -51,7 +70,8 @@ def can_stop(platform: Platform, signs: Signs) -> str:
 def stop_plan(platform: Platform, signs: Signs) -> Request | Command:
     """Return the request or command that stops this machine.
 
-    Raises PinoctlError where the provider offers nothing or a key is missing.
+    Raises PinoctlError where the provider offers nothing, a key or program is missing, or nothing but a variable says
+    which machine this is. Looking for a program takes running some.
     """
     planned = _PLANS.get(platform.name)
     if planned is None:
@@ -72,7 +92,7 @@ async def stop_machine(
     `http` sends a request; `run` runs a command and returns its exit status and what it printed.
     Raises PinoctlError when there is no way, nobody answers or the provider refuses; no key is in its text.
     """
-    plan = stop_plan(platform, signs)
+    plan = await asyncio.to_thread(stop_plan, platform, signs)
     if isinstance(plan, Command):
         await _run(plan, platform, run)
     else:
@@ -155,11 +175,25 @@ def _vast(signs: Signs) -> Request:
 def _colab(signs: Signs) -> Request:
     address = signs.get("TBE_RUNTIME_ADDR")
     _need(re.fullmatch(r"[A-Za-z0-9.:_-]+", address), "TBE_RUNTIME_ADDR", "`google.colab.runtime.unassign()` in a cell")
+    there = any(map(signs.exists, COLAB_FOLDERS))  # the address means nothing on another machine
+    _confirm(there or signs.confirms("TBE_RUNTIME_ADDR", address), "a runtime of Colab", "TBE_RUNTIME_ADDR")
     return Request("POST", f"http://{address}/unassign")
 
 
-def _lightning(signs: Signs) -> Command:  # noqa: ARG001  # the signature of the others
-    return Command(("python3", "-c", "from lightning_sdk import Studio; Studio().stop()"))
+def _lightning(signs: Signs) -> Command:
+    name = "LIGHTNING_CLOUD_SPACE_ID"
+    studio = signs.get(name)
+    _need(re.fullmatch(r"[A-Za-z0-9_-]+", studio), name, "`Studio().stop()` of lightning-sdk")
+    told = signs.told(name)
+    there = signs.exists(STUDIO_FOLDER) and not told  # the folder has the same name in every studio
+    _confirm(there or signs.confirms(name, studio), f"studio `{studio}`", name)
+    python = python_with("lightning_sdk", signs.environ)
+    if not python:
+        raise PinoctlError(
+            "this machine cannot be stopped from inside: no Python on PATH has lightning-sdk",
+            hint="install it with `python3 -m pip install lightning-sdk`, or stop the studio in the browser",
+        )
+    return Command((python, "-c", STOP_STUDIO, studio, signs.get("LIGHTNING_CLOUD_PROJECT_ID")))
 
 
 def _fits_header(key: str) -> bool:

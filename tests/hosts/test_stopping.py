@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from dataclasses import replace
 
 import pytest
@@ -82,7 +84,7 @@ async def test_vast_is_stopped_as_documented_with_a_key_of_the_first_process(pro
 
 
 async def test_colab_is_given_back(provider):
-    signs = machine(COLAB | {"TBE_RUNTIME_ADDR": provider.address})
+    signs = machine(COLAB | {"TBE_RUNTIME_ADDR": provider.address}, {"/var/colab": None})
     await stop(signs, ask)
     assert provider.asked == [("POST", "/unassign", "")]
 
@@ -126,26 +128,88 @@ async def test_a_provider_that_does_not_answer():
         assert "rpa_pod-key" not in str(caught.value)
 
 
-async def test_lightning_is_stopped_by_its_program():
-    signs = machine({"LIGHTNING_CLOUD_SPACE_ID": "i"})
+SDK = """\
+import os
+class Studio:
+    def __init__(self, create_ok=True):
+        assert not create_ok, "it would make a studio"
+        self.id = {id}
+    def stop(self):
+        {stop}
+"""
+STUDIO = {"LIGHTNING_CLOUD_SPACE_ID": "01h-studio", "LIGHTNING_CLOUD_PROJECT_ID": "p1"}
+THIS_STUDIO = {"/teamspace/studios/this_studio": None}
+
+
+def with_sdk(folder, stop="pass", studio="os.environ['LIGHTNING_CLOUD_SPACE_ID']"):
+    """Make a Python that has a package like lightning-sdk, behind one that has not; returns PATH."""
+    (folder / "site").mkdir()
+    (folder / "site" / "lightning_sdk.py").write_text(SDK.format(stop=stop, id=studio))
+    for name, path in (("bare", ""), ("full", folder / "site")):
+        (folder / name).mkdir()
+        (folder / name / "python3").write_text(f'#!/bin/sh\nPYTHONPATH={path} exec {sys.executable} "$@"\n')
+        (folder / name / "python3").chmod(0o755)
+    return f"{folder}/bare:{folder}/full:/usr/bin:/bin"
+
+
+async def run_for_real(words):
+    process = await asyncio.create_subprocess_exec(*words, env={}, stdout=-1, stderr=-2)
+    said, _ = await process.communicate()
+    return process.returncode, said.decode()
+
+
+async def test_lightning_is_stopped_by_its_program(tmp_path):
+    path = with_sdk(tmp_path, stop=f"print(os.environ, file=open('{tmp_path}/stopped', 'w'))")
+    signs = machine(STUDIO | {"PATH": path}, THIS_STUDIO)
     plan = stop_plan(find_platform(signs), signs)
     assert isinstance(plan, Command)
-    compile(plan.words[2], "<plan>", "exec")
-    ran = []
-
-    def runner(status, printed):
-        async def run(words):
-            ran.append(words)
-            return status, printed
-
-        return run
-
-    await stop(signs, None, runner(0, ""))
-    assert ran == [plan.words]
-    with pytest.raises(PinoctlError, match="ModuleNotFoundError: No module named"):
-        await stop(signs, None, runner(1, "Traceback\nModuleNotFoundError: No module named 'lightning_sdk'\n"))
+    assert plan.words[0] == f"{tmp_path}/full/python3"
+    await stop(signs, None, run_for_real)
+    assert "'LIGHTNING_CLOUD_PROJECT_ID': 'p1'" in (tmp_path / "stopped").read_text()
     with pytest.raises(PinoctlError, match="by a program only"):
         await stop(signs, None)
+
+
+async def test_another_studio_is_not_stopped_and_what_fails_is_told(tmp_path):
+    path = with_sdk(tmp_path, stop="raise RuntimeError('no login')", studio="'another'")
+    signs = machine(STUDIO | {"PATH": path}, THIS_STUDIO)
+    with pytest.raises(PinoctlError, match="takes this machine for studio another, not 01h-studio"):
+        await stop(signs, None, run_for_real)
+    sdk = tmp_path / "site" / "lightning_sdk.py"
+    sdk.write_text(sdk.read_text().replace("'another'", "'01h-studio'"))
+    with pytest.raises(PinoctlError, match="could not be stopped: RuntimeError: no login"):
+        await stop(signs, None, run_for_real)
+
+
+@pytest.mark.parametrize(
+    ("environ", "files", "said"),
+    [
+        ({}, THIS_STUDIO, ""),
+        ({}, {"/etc/environment": "LIGHTNING_CLOUD_SPACE_ID=01h-studio\n"}, ""),
+        ({}, {}, "nothing but a variable of this process says that this machine is studio `01h-studio`"),
+        ({}, THIS_STUDIO | {"/proc/1/environ": as_environ({"LIGHTNING_CLOUD_SPACE_ID": "other"})}, "nothing but"),
+        ({"PATH": "/usr/bin:/bin"}, THIS_STUDIO, "no Python on PATH has lightning-sdk"),
+    ],
+)
+def test_a_studio_is_stopped_where_the_machine_is_one_and_has_the_program(tmp_path, environ, files, said):
+    signs = machine({"PATH": with_sdk(tmp_path), **STUDIO, **environ}, files)
+    why_not = can_stop(find_platform(signs), signs)
+    assert said in why_not
+    assert bool(why_not) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("files", "sure"),
+    [
+        ({}, False),
+        ({"/opt/google/drive": None}, True),
+        ({"/etc/environment": "TBE_RUNTIME_ADDR=172.28.0.1:8011\n"}, True),
+    ],
+)
+def test_variables_of_a_runtime_do_not_make_one(files, sure):
+    signs = machine(COLAB | {"TBE_RUNTIME_ADDR": "172.28.0.1:8011"}, files)
+    why_not = can_stop(find_platform(signs), signs)
+    assert why_not == "" if sure else "nothing but a variable" in why_not
 
 
 @pytest.mark.parametrize(
@@ -157,6 +221,7 @@ async def test_lightning_is_stopped_by_its_program():
         ({"VAST_CONTAINERLABEL": "C.7"}, "CONTAINER_API_KEY"),
         ({"VAST_CONTAINERLABEL": "C.x", "CONTAINER_API_KEY": "k"}, "CONTAINER_ID"),
         (COLAB, "TBE_RUNTIME_ADDR"),
+        ({"PINOCTL_PLATFORM": "lightning"}, "LIGHTNING_CLOUD_SPACE_ID is not set"),
         ({"PINOCTL_PLATFORM": "lambda"}, "cannot be stopped from inside"),
         ({"PINOCTL_PLATFORM": "local", **RUNPOD}, "cannot be stopped from inside"),
         ({"PAPERSPACE_FQDN": "x"}, "cannot be stopped from inside"),
