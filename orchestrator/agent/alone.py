@@ -49,7 +49,9 @@ def proxies_of(home: Home, environ: Mapping[str, str]) -> Networks:
 
     Raises BadInputError for a variable of pinoctl's that makes no sense.
     """
-    return tuple(ipaddress.ip_network(each) for each in survey(home, environ).way.proxies)
+    # A proxy at an address of the user's is no proxy of the platform's: who it is, only its own variable says.
+    around = survey(home, {name: value for name, value in environ.items() if name != "PINOCTL_PUBLIC_URL"})
+    return tuple(ipaddress.ip_network(each) for each in around.way.proxies)
 
 
 async def open_gate(

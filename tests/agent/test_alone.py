@@ -128,6 +128,7 @@ async def test_a_port_that_is_taken_and_an_empty_token_are_said():
     ("environ", "peer"),
     [
         ({"PINOCTL_PLATFORM": "container"}, "127.0.0.1"),
+        ({"PINOCTL_PLATFORM": "container", "PINOCTL_PUBLIC_URL": "https://gpu.example.org"}, "127.0.0.1"),
         ({"PINOCTL_PLATFORM": "container", "PINOCTL_TRUSTED_PROXY": "127.0.0.0/8"}, "6.6.6.6"),
         ({"PINOCTL_PLATFORM": "runpod", "RUNPOD_POD_ID": "abc123"}, "6.6.6.6"),
     ],
