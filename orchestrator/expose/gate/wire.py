@@ -14,8 +14,12 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
+from orchestrator.expose.gate.passage import Counted, FramingError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from orchestrator.expose.gate.passage import Passage
 
 V4, V6 = "127.0.0.1", "::1"
 BUFFER = 256 << 10  # bytes that may wait for a slow reader before its writer is held back
@@ -73,7 +77,7 @@ class Wire(asyncio.Protocol):
         self._full = False
         self._source: Wire | None = None  # whose bytes are passed on to us
         self._sink: Wire | None = None  # to whom ours are
-        self._left: int | None = 0  # bytes yet to be passed on; None for all
+        self._passage: Passage = Counted(0)  # which of them
         self._passed: asyncio.Future[None] | None = None
         self._arrival: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -184,34 +188,31 @@ class Wire(asyncio.Protocol):
             self._pieces.appendleft(data)
             self._held += len(data)
 
-    async def pass_on(self, other: Wire, count: int | None, *, first: bytes = b"") -> None:
+    async def pass_on(self, other: Wire, passage: Passage, *, first: bytes = b"") -> None:
         """Send `first` to another connection and then what arrives here, no faster than that takes it.
 
-        `count` bytes and not one more, or all up to the end (None). Raises asyncio.IncompleteReadError when this end
-        sends fewer, ConnectionResetError when the other one is gone.
+        That is what belongs to the passage, and not a byte more. Raises asyncio.IncompleteReadError when this end sends
+        less, FramingError when nobody can tell how much, ConnectionResetError when the other one is gone.
         """
         pieces = [first]
-        left = count
-        while self._pieces and left != 0:
+        while self._pieces and not passage.ended:
             piece = self._pieces.popleft()
             self._held -= len(piece)
-            if left is not None and len(piece) > left:
-                self.unread(piece[left:])
-                piece = piece[:left]
-            left = None if left is None else left - len(piece)
-            pieces.append(piece)
+            mine, rest = passage.take(piece)
+            self.unread(rest)
+            pieces.append(mine)
         other.write(b"".join(pieces))
-        if left == 0:
+        if passage.ended:
             await other.drain()
             return
         if other.lost:
             raise ConnectionResetError
         if self.ended:
-            if left is not None:
-                raise asyncio.IncompleteReadError(b"", left)
+            if not passage.unbounded:
+                raise asyncio.IncompleteReadError(b"", None)
             return
         self._passed = asyncio.get_running_loop().create_future()
-        self._left, self._sink, other._source = left, other, self  # of the same class
+        self._passage, self._sink, other._source = passage, other, self  # of the same class
         try:
             if other._full:  # of the same class
                 self._pause()
@@ -286,13 +287,13 @@ class Wire(asyncio.Protocol):
         """Pass on what belongs to the sink; returns what does not."""
         if self._passed is None or self._passed.done():
             return data
-        if self._left is None:
-            sink.write(data)
+        try:
+            mine, rest = self._passage.take(data)
+        except FramingError as error:
+            self._finish(error)
             return b""
-        mine, rest = (data, b"") if len(data) <= self._left else (data[: self._left], data[self._left :])
         sink.write(mine)
-        self._left -= len(mine)
-        if self._left == 0:
+        if self._passage.ended:
             self._finish(None)
         return rest
 
@@ -309,7 +310,7 @@ class Wire(asyncio.Protocol):
             return
         self.ended = True
         self._wake()
-        self._finish(asyncio.IncompleteReadError(b"", self._left) if self._left is not None else None)
+        self._finish(None if self._passage.unbounded else asyncio.IncompleteReadError(b"", None))
         if self.on_end is not None:
             self.on_end()
 
