@@ -71,7 +71,7 @@ class Admission:
         """Say what becomes of a request."""
         if seen.method in REFUSED_METHODS:
             return pages.plain(405, f"{seen.method} is not done here\n")
-        if not is_address(seen.target):
+        if not is_address(seen.target) and (seen.method, seen.target) != ("OPTIONS", "*"):
             return pages.plain(400, "the address has to be a path, without blanks or control characters\n")
         own = own_path(seen.target)
         try:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import h11
 
+from orchestrator.expose.gate.answers import HEAD_LIMIT, read_head
 from orchestrator.expose.gate.apps import Activity
 from orchestrator.expose.gate.heads import to_app, to_client, trailers, words
 from orchestrator.expose.gate.passage import Chunks, Counted, FramingError
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 from orchestrator.expose.gate.sessions import is_ours
 from orchestrator.expose.guard.use import Messages
 
-ANSWER_HEAD_LIMIT = 256 * 1024  # bytes of an answer's head
 FLUSH_SECONDS = 60.0  # for a slow reader to take the end of what was sent
 HALF_SECONDS = 300.0  # for one side of an upgraded connection to end after the other one has
 UPLOAD_SECONDS = 0.1  # for the end of an upload that was answered
@@ -114,7 +114,7 @@ class Exchange:
 
     async def _over(self, app: Wire, headers: Headers, pool: Pool, *, reused: bool = False) -> bool:
         """Ask over this connection; returns False when a reused one turned out to be gone."""
-        parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=ANSWER_HEAD_LIMIT)
+        parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT)
         try:
             head = parser.send(
                 h11.Request(method=self._request.method, target=self._passed.target, headers=_raw(headers))
@@ -213,18 +213,15 @@ class Exchange:
         if sending is not None:
             sending.add_done_callback(partial(_stop_waiting, app))
         while True:
-            try:
-                event = await _next_event(app, parser)
-            except h11.RemoteProtocolError as error:
-                if sending is not None and app.gave_up:
-                    await sending  # which raises why
-                raise GarbageError from error
+            event = _read(parser, await read_head(app))
             if isinstance(event, h11.Response):
                 return event
             if not isinstance(event, h11.InformationalResponse):
+                if sending is not None and app.gave_up:
+                    await sending  # which raises why
                 raise GarbageError
             if event.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-                await self._switch(app, parser, event)
+                await self._switch(app, event)
                 return None
             if self._request.version == "1.1":
                 told = h11.InformationalResponse(
@@ -256,7 +253,6 @@ class Exchange:
                 length = 0
                 client.write(head)
             elif length is not None or (chunked and request.version == "1.1"):
-                app.unread(parser.trailing_data[0])
                 await app.pass_on(client, Chunks(trailers) if length is None else Counted(length), first=head)
             else:
                 client.write(head)
@@ -290,7 +286,7 @@ class Exchange:
             app.unread(parser.trailing_data[0])
             return
 
-    async def _switch(self, app: Wire, parser: h11.Connection, event: h11.InformationalResponse) -> None:
+    async def _switch(self, app: Wire, event: h11.InformationalResponse) -> None:
         """Answer an upgrade, and pass bytes both ways, each way until its own end."""
         client, writer = self._client, self._request.parser
         headers = self._cleaned(event) + tuple(("set-cookie", cookie) for cookie in self._passed.cookies)
@@ -302,7 +298,6 @@ class Exchange:
         client.write(
             writer.send(h11.InformationalResponse(status_code=101, headers=_raw(headers), reason=event.reason))
         )
-        app.unread(parser.trailing_data[0])
         loop = asyncio.get_running_loop()
         self._activity.upgraded += 1
         if kinds.lower() == "websocket":
@@ -334,6 +329,15 @@ def _stop_waiting(app: Wire, sending: asyncio.Task[None]) -> None:
 async def _one_way(source: Wire, sink: Wire) -> None:
     await source.pass_on(sink, Counted(None))
     sink.write_eof()
+
+
+def _read(parser: h11.Connection, head: bytes) -> object:
+    """Read the head of an answer; None when it is none."""
+    try:
+        parser.receive_data(head)
+        return parser.next_event()
+    except h11.RemoteProtocolError:
+        return None
 
 
 async def _next_event(wire: Wire, parser: h11.Connection) -> h11.Event | type[h11.PAUSED]:

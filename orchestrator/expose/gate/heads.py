@@ -73,6 +73,7 @@ NO_TRAILER = HOP | {
 SHARED_CACHES = frozenset({"cdn-cache-control", "cloudflare-cdn-cache-control", "surrogate-control"})
 LOCAL = frozenset({"127.0.0.1", "localhost", "0.0.0.0", "::1", "::"})  # noqa: S104  # compared with, not bound to
 
+_REFRESH = re.compile(r"""(?i)^(\s*[\d.]*\s*[;,\s]\s*(?:url\s*=\s*)?["']?)([^"'\s]+)""")
 _DOMAIN = re.compile(r"(?i);\s*domain\s*=([^;]*)")
 
 
@@ -138,6 +139,8 @@ def to_client(
     for name, value in end_to_end(headers):
         if name in {"location", "content-location"}:
             kept.append((name, location(value, public, target)))
+        elif name == "refresh":
+            kept.append((name, _REFRESH.sub(lambda found: found[1] + location(found[2], public, target), value)))
         elif name == "set-cookie":
             if not is_ours(value.partition("=")[0]):
                 kept.append((name, _DOMAIN.sub(_domain, value)))
@@ -169,13 +172,13 @@ def location(value: str, public: Public, target: tuple[str, int]) -> str:
         return value
     try:
         parts = urlsplit(value)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        ports = {parts.port} if parts.port else {"http": {80}, "https": {443}}.get(parts.scheme, {80, 443})
     except ValueError:
         return value
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if parts.scheme not in {"http", "https", ""} or not parts.hostname:
         return value
     names = LOCAL | {target[0].strip("[]").lower()}
-    own = parts.hostname in names and port == target[1]
+    own = parts.hostname in names and target[1] in ports
     if not own and parts.netloc.lower() != public.host.lower():
         return value
     return urlunsplit((public.scheme, public.host, *parts[2:]))

@@ -26,6 +26,7 @@ HEAD_LIMIT = 64 * 1024  # bytes of a request's line and headers together
 _END = b"\r\n\r\n"
 _STRAY = re.compile(rb"(?<!\r)\n|\r(?!\n)|\n[ \t]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _BARE = re.compile(rb"(?<!\r)\n|\x00")
+_BLANK = re.compile(rb"(?:\r\n)+")
 _RAW = re.compile(rb"[\x80-\xff]")
 _ABSOLUTE = re.compile(r"https?://([^/?#@]+)(.*)", re.IGNORECASE)
 
@@ -100,6 +101,8 @@ async def read_request(wire: Wire) -> Request | None:
                 raise RefusedError(HTTPStatus.BAD_REQUEST, "the head stops half-way")
             return None
         head += piece
+        if (blank := _BLANK.match(head)) is not None:  # what careless clients send after a body (RFC 9112, 2.2)
+            del head[: blank.end()]
         end = head.find(_END, searched)
         if end >= 0:
             break

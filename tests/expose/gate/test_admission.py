@@ -52,6 +52,13 @@ def test_a_program_passes_with_the_token_in_its_address(client, method):
     assert answer == Pass("one", "/api?a=b", (("accept", "*/*"),))
 
 
+def test_what_concerns_a_whole_server_needs_a_key_like_all_else(client):
+    bearer = {"authorization": f"Bearer {client.keys.token('one')}"}
+    assert client.ask("*", "OPTIONS", bearer) == Pass("one", "*", ())
+    assert client.ask("*", "OPTIONS").status == 401
+    assert client.ask("*", "GET", bearer).status == 400
+
+
 def test_a_websocket_passes_with_the_token_in_its_address(client):
     answer = client.ask(f"/ws?token={client.keys.token('one')}", headers={"origin": "null"}, upgrade=True)
     assert answer == Pass("one", "/ws", (("origin", "null"),))

@@ -80,13 +80,49 @@ def test_an_apps_own_address(target, written):
         ("https://pub.example:8443/x", "https://pub.example:8443/x"),
         ("https://huggingface.co/login", "https://huggingface.co/login"),
         ("//other/x", "//other/x"),
+        ("//127.0.0.1:7860/y", "https://pub.example/y"),
+        ("//localhost:7860", "https://pub.example"),
+        ("//pub.example/x", "https://pub.example/x"),
+        ("//127.0.0.1:7861/", "//127.0.0.1:7861/"),
+        ("//127.0.0.1/", "//127.0.0.1/"),
+        ("/a//127.0.0.1:7860/", "/a//127.0.0.1:7860/"),
+        ("?next=http://127.0.0.1:7860/", "?next=http://127.0.0.1:7860/"),
+        ("ftp://127.0.0.1:7860/", "ftp://127.0.0.1:7860/"),
         ("http://[bad", "http://[bad"),
         ("http://127.0.0.1:99999/", "http://127.0.0.1:99999/"),
     ],
 )
 def test_redirects_lead_where_the_browser_can_go(said, told):
     assert location(said, PUBLIC, TARGET) == told
-    assert to_client((("location", said),), PUBLIC, TARGET) == (("location", told),)
+    for name in ("location", "content-location"):
+        assert to_client(((name, said),), PUBLIC, TARGET) == ((name, told),)
+
+
+def test_an_address_without_scheme_and_port_may_be_that_of_a_server_on_port_80_or_443():
+    for port in (80, 443):
+        assert location("//127.0.0.1/x", PUBLIC, ("127.0.0.1", port)) == "https://pub.example/x"
+    assert location("http://127.0.0.1/x", PUBLIC, ("127.0.0.1", 443)) == "http://127.0.0.1/x"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("0; url=http://127.0.0.1:7860/x", "0; url=https://pub.example/x"),
+        ("5;URL='http://localhost:7860/x?a=1'", "5;URL='https://pub.example/x?a=1'"),
+        ('0.5, url = "//127.0.0.1:7860/x" ', '0.5, url = "https://pub.example/x" '),
+        ("1 http://127.0.0.1:7860/", "1 https://pub.example/"),
+        ("0; http://pub.example/x", "0; https://pub.example/x"),
+        ("0; url=/x", "0; url=/x"),
+        (
+            "0; url=https://elsewhere/?next=http://127.0.0.1:7860/",
+            "0; url=https://elsewhere/?next=http://127.0.0.1:7860/",
+        ),
+        ("30", "30"),
+        ("", ""),
+    ],
+)
+def test_pages_that_lead_on_by_themselves_lead_where_the_browser_can_go(said, told):
+    assert to_client((("refresh", said),), PUBLIC, TARGET) == (("refresh", told),)
 
 
 def test_without_a_public_host_redirects_stay():

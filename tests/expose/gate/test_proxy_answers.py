@@ -70,7 +70,9 @@ async def test_answers_that_are_none_are_said_to_be(world, path):
         b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n",
-        b"HTTP/1.1 200 OK\r\nbad name: 1\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length : 4\r\n",
+        b"HTTP/1.1 200 OK\r\nno header at all\r\n",
+        b"HTTP/1.1 200 OK\r\n X: folded\r\n",
         b"HTTP/1.1 20 OK\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + b"a" * 3_000_000 + b"\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n",
@@ -81,6 +83,26 @@ async def test_hostile_heads_are_not_passed_on(world, head):
     answer = await world.get("/hostile")
     assert status(answer) == 502
     assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b"X-A : b", [b"x-a: b"]),
+        (b"X-A\t :\tb\r\n more", [b"x-a: b more"]),
+        (b"X (A): b", []),
+        (b"X (A): b\r\n more: of it\r\nX-B: c", [b"x-b: c"]),
+        (b": b\nX-B: c", [b"x-b: c"]),
+        (b"X-B: c : d", [b"x-b: c : d"]),
+        ("X-ä: b".encode(), []),
+    ],
+)
+async def test_headers_written_carelessly_are_put_right_or_left_out(world, line, told):
+    world.app.fixed[b"/odd"] = b"HTTP/1.1 200 OK\r\n" + line + b"\r\nContent-Length : 2\r\n\r\nokay"
+    answer = await world.get("/odd")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert (status(answer), body, header(answer, "content-length")) == (200, b"ok", ["2"])
+    assert [each for each in head.split(b"\r\n") if each.startswith(b"x")] == told
 
 
 async def test_more_than_an_app_announced_does_not_become_the_next_answer(world):

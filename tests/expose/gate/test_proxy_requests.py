@@ -86,6 +86,20 @@ async def test_the_body_of_a_refused_request_is_no_request(world):
     assert not world.app.raw
 
 
+async def test_empty_lines_before_a_request_are_passed_over(world):
+    asked = GET + BEARER + b"\r\n"
+    answer = await world.ask(b"\r", b"\n\r\n" + asked + b"\r\n" + asked, b"\r\n", GET + BEARER + LAST + b"\r\n")
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200"] * 3
+    assert await world.ask(b"\r\n\r\n", end=True) == b""
+    assert status(await world.ask(b"\n" + asked)) == 400
+
+
+async def test_what_concerns_a_whole_server_reaches_the_app(world):
+    answer = await world.ask(b"OPTIONS * HTTP/1.1\r\nHost: h\r\n" + BEARER + LAST + b"\r\n")
+    assert (status(answer), world.keeper.seen[0].target) == (200, "*")
+    assert world.app.heads[0].startswith(b"OPTIONS * HTTP/1.1\r\n")
+
+
 @pytest.mark.parametrize(
     "bad",
     [
