@@ -24,7 +24,7 @@ from orchestrator.expose.gate.apps import State
 from orchestrator.expose.gate.audit import Audit
 from orchestrator.expose.gate.keys import Keys
 from orchestrator.expose.gate.proxy import GateError
-from orchestrator.expose.guard.finish import NotAllowedError, finish
+from orchestrator.expose.guard.finish import NotAllowedError, failure, finish
 from orchestrator.expose.guard.gpu import Patient, gpu_use
 from orchestrator.expose.guard.states import Sample, together
 from orchestrator.expose.listening import listen_outside
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from orchestrator.engine.home import Home
     from orchestrator.expose.gate.proxy import Gate
+    from orchestrator.expose.guard.finish import What
     from orchestrator.expose.guard.states import Verdict
     from orchestrator.expose.surroundings import Surroundings
 
@@ -224,7 +225,7 @@ class Daemon:
         async with self._work:
             renewed = self._renew(request.get("accounts") or {}, request.get("environ") or {})
             before, there = self._exposures.get(app), self._apps.get(app)
-            exposure = (before or Exposure(app)).changed({**given, "active": True})
+            exposure = (before or Exposure(app)).changed({**given, "active": True, "stopped": ""})
             if request.get("restart"):
                 exposure = exposure.changed({"meter": {}})  # the hours count since `up`
             if there is not None and (there.gate is None or renewed == "elsewhere"):
@@ -367,6 +368,7 @@ class Daemon:
             for each in apps:
                 try:
                     await asyncio.to_thread(self._stop_app, each)
+                    self._remember_stop(each, verdict.reason)
                 except Exception as error:  # noqa: BLE001, PERF203  # the others are to save what they have all the same
                     failed = error
             if failed is not None:
@@ -374,21 +376,36 @@ class Daemon:
 
         async def machine() -> None:
             here = self.surroundings
-            if why := can_stop(here.platform, here.signs):
+            if why := await asyncio.to_thread(can_stop, here.platform, here.signs):
                 raise NotAllowedError(why)
             await stop_machine(here.platform, here.signs, ask, self._run)
 
+        thing: What = "machine" if what == MACHINE else "app"
         self._stopping += 1  # the doors stay meanwhile
         try:
-            outcome = await finish(
-                "machine" if what == MACHINE else "app", verdict, stop_apps=stop_apps, stop_machine=machine
-            )
+            outcome = await finish(thing, verdict, stop_apps=stop_apps, stop_machine=machine)
+        except Exception as error:
+            self._audit.note(f"{thing} not stopped", app=app, why=failure(app, verdict, str(error), thing))
+            raise
         finally:
             self._stopping -= 1
         say(f"{app}: {outcome}")
-        self._audit.note(f"stopped: {outcome}", app=app)
+        refused = outcome.stopped != thing
+        self._audit.note("machine not stopped" if refused else "stopped", app=app, why=str(outcome))
+        if refused and app in self._apps:
+            self._apps[app].left_running = outcome.problem
         for each in [name for name in self._apps if self.watcher.seen(name).word in GONE]:
             self._changed(each, self.watcher.seen(each))
+
+    def _remember_stop(self, app: str, why: str) -> None:
+        there = self._apps.get(app)
+        known = there.exposure if there is not None else self._exposures.get(app)
+        if known is None:
+            return
+        known = known.changed({"stopped": why})
+        if there is not None:
+            there.exposure = known
+        self._save(known)
 
     async def _run(self, words: Sequence[str]) -> tuple[int, str]:
         """Run a provider's program; returns its exit status and what it said."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -11,7 +12,7 @@ from orchestrator.engine.errors import PinoctlError
 from orchestrator.expose.certificates import CertificateError
 from orchestrator.expose.exposures import AUTO, MACHINE, NONE, OWN, Exposure
 from orchestrator.expose.gate.proxy import GateError
-from orchestrator.expose.guard.finish import warning
+from orchestrator.expose.guard.finish import failure, warning
 from orchestrator.expose.guard.states import HoursGuard, IdleGuard, Meter, Sample, Verdict
 from orchestrator.expose.guard.watch import Watch
 from orchestrator.expose.listening import (
@@ -26,6 +27,7 @@ from orchestrator.expose.tunnels.choosing import Choice, choose
 from orchestrator.expose.tunnels.provider import Here, Wants
 from orchestrator.expose.tunnels.supervisor import Effects, State, Tunnel
 from orchestrator.expose.watching import WORKING
+from orchestrator.hosts.stopping import can_stop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from orchestrator.expose.gate.apps import Meter as Use
     from orchestrator.expose.gate.keys import Keys
     from orchestrator.expose.gate.proxy import Gate
+    from orchestrator.expose.guard.finish import What
     from orchestrator.expose.surroundings import Surroundings
     from orchestrator.expose.watching import Watcher
 
@@ -76,8 +79,9 @@ class Exposed:
     outside: bool = False
     door: Gate | None = None
     tunnel: Tunnel | None = None
-    warned: str = ""
     problem: str = ""
+    cannot_stop: str = ""  # why the machine that is to be stopped some time cannot be
+    left_running: str = ""  # what the guard could not stop, and tries no more
     worked: bool = False  # whether the app was seen at work since its door was opened
     _watch: Watch | None = None
     _guarding: asyncio.Task[None] | None = None
@@ -92,12 +96,26 @@ class Exposed:
         """The app's name."""
         return self.exposure.app
 
+    @property
+    def warned(self) -> str:
+        """What the guard warns of at this moment: an end that is near, or what it cannot do; "" for nothing."""
+        watch = self._watch
+        if watch is None or watch.stopped:
+            return self.left_running
+        near, verdict = "", watch.verdict
+        if verdict is not None and watch.failure:
+            return failure(self.app, verdict, watch.failure, self._what)
+        if verdict is not None and verdict.kind != "fine":
+            near = self._warning(replace(verdict, seconds_left=watch.left or 0.0))
+        return "; ".join(text for text in (near, watch.blind) if text)
+
     async def open(self) -> None:
         """Open the app's own port, or take the one that all apps share; raises PinoctlError when none can be had."""
         guards = self._guards(self.exposure)
         self.gate, self.outside = await self._place(self.exposure)
         self.exposure = self._placed(self.exposure)
         self._watch_over(guards)
+        await self._foresee()
 
     async def _place(self, exposure: Exposure) -> tuple[Gate, bool]:
         """Return a port for an exposure, the one there is if that will do, and whether the platform leads there.
@@ -180,6 +198,7 @@ class Exposed:
             await self.unreach()
         if before is not gate:
             await self._leave(before)
+        await self._foresee()
         await self.reach()
 
     def _tell(self, state: State) -> None:
@@ -234,7 +253,7 @@ class Exposed:
         """Let these guards take the place of those before."""
         if self._guarding is not None:
             self._guarding.cancel()
-        self.warned = ""
+        self.left_running = ""
         self._watch = Watch(
             sample=self.shared.sample_all if self.exposure.at_end == MACHINE else self.sample,
             warn=self._warn,
@@ -242,10 +261,15 @@ class Exposed:
             clock=self.shared.clock,
             idle=guards[0],
             hours=guards[1],
-            trouble=self._trouble,
+            trouble=lambda text: say(f"{self.app}: {text}"),
             save=self._save_meter,
         )
         self._guarding = asyncio.ensure_future(self._watch.run())
+
+    async def _foresee(self) -> None:
+        """Find out whether the machine that is to be stopped some time can be, as long as somebody is there to ask."""
+        here, wanted = self.shared.surroundings, self.guarded and self.exposure.at_end == MACHINE
+        self.cannot_stop = await asyncio.to_thread(can_stop, here.platform, here.signs) if wanted else ""
 
     async def sample(self, gpu: float | None = None) -> Sample:
         """Say how much the app is used at this moment; `gpu` spares asking how busy that is."""
@@ -259,17 +283,18 @@ class Exposed:
             working=word in WORKING,
         )
 
+    @property
+    def _what(self) -> What:
+        return "machine" if self.exposure.at_end == MACHINE else "app"
+
+    def _warning(self, verdict: Verdict) -> str:
+        return warning(self.app, verdict, self._what)
+
     def _warn(self, verdict: Verdict | None) -> None:
-        what = "machine" if self.exposure.at_end == MACHINE else "app"
-        self.warned = "" if verdict is None else warning(self.app, verdict, what)  # type: ignore[arg-type]  # one of the two
-        say(self.warned or f"{self.app} is in use again")
+        say(f"{self.app} is in use again" if verdict is None else self._warning(verdict))
 
     async def _stop(self, verdict: Verdict) -> None:
         await self.shared.stop(self.app, self.exposure.at_end, verdict)
-
-    def _trouble(self, text: str) -> None:
-        self.warned = self.warned or text
-        say(f"{self.app}: {text}")
 
     def _save_meter(self, meter: Meter) -> None:
         self.exposure = self.exposure.changed({"meter": meter.to_json()})
@@ -282,18 +307,24 @@ class Exposed:
         seen, gate = self.shared.watcher.seen(self.app), self.gate
         state = self.tunnel.state if self.tunnel is not None else None
         secure = self.outside and self.shared.surroundings.way.certificate is not None
-        inside = f"http{'s' if secure else ''}://127.0.0.1:{gate.port if gate is not None else 0}"
+        inside = f"http{'s' if secure else ''}://127.0.0.1:{gate.port}" if gate is not None else None
         outside = state.url if state is not None and state.status == "up" else None
         through = self.door if state is not None and state.provider != OWN else gate
+        left = self._watch.left if self._watch is not None else None
         return {
             "app": self.app, "state": seen.word, "public": self.exposure.public, "port": gate.port if gate else None,
-            "url": inside, "link": self._link(inside, gate), "template": self._template(inside, gate),
+            "url": inside,
+            "link": self._link(inside, gate) if inside else None,
+            "template": self._template(inside, gate) if inside else None,
             "share_url": outside,
             "share_link": self._link(outside, through) if outside else None,
             "share_template": self._template(outside, through) if outside else None,
             "tunnel": self._tunnel_shown(state),
             "warning": self.warned or None,
             "stop_after_idle": self.exposure.idle_seconds, "max_seconds": self.exposure.most_seconds,
+            "stop_what": self.exposure.at_end, "stops_in": left,
+            "stops_at": None if left is None else time.time() + left,
+            "cannot_stop_because": self.cannot_stop or None,
         }  # fmt: skip
 
     def _tunnel_shown(self, state: State | None) -> dict[str, Any]:

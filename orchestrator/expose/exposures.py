@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.engine.errors import BadInputError
+from orchestrator.expose.guard.durations import LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,7 +81,8 @@ class Exposure:
     `port` is the gate's (0: any), `door` the one that tunnels lead to. `tunnel` is a provider's name, `auto` or `none`.
     `streams`: it sends server-sent events, which some tunnels hold back. `public` lets everyone in. `framed` lets other
     sites show it in a frame. After `idle_seconds` without use or `most_seconds` altogether, which `meter`
-    counts, `at_end` says what is stopped: the `app` or the `machine`. `active` is False while the app is down.
+    counts, `at_end` says what is stopped: the `app` or the `machine`. `active` is False while the app is down;
+    `stopped` is why the guard stopped it, until it is exposed again.
     """
 
     app: str
@@ -95,27 +97,45 @@ class Exposure:
     at_end: str = APP
     meter: dict[str, Any] | None = None
     active: bool = True
+    stopped: str = ""
 
     def changed(self, given: Mapping[str, Any]) -> Exposure:
         """Return the exposure with what was given (not None) put in; raises BadInputError for what it cannot be."""
         return _checked(replace(self, **{key: value for key, value in given.items() if value is not None}))
 
 
+def _text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int)
+
+
+def _span(value: object) -> bool:
+    return value is None or (isinstance(value, (int, float)) and 0 <= value <= LONGEST)
+
+
+_RIGHT: Final[dict[str, Callable[[object], bool]]] = {
+    "app": _text, "port": _number, "door": _number, "tunnel": _text, "public": _flag, "framed": _flag,
+    "streams": _flag, "idle_seconds": _span, "most_seconds": _span,
+    "at_end": lambda value: value in (APP, MACHINE),
+    "meter": lambda value: isinstance(value, (dict, type(None))),
+    "active": _flag, "stopped": lambda value: isinstance(value, str),
+}  # fmt: skip
+
+
 def _checked(found: Exposure) -> Exposure:
-    texts = (found.app, found.tunnel, found.at_end)
-    flags = (found.public, found.framed, found.streams, found.active)
-    spans = (found.idle_seconds, found.most_seconds)
-    right = (
-        all(isinstance(text, str) and text for text in texts)
-        and all(isinstance(flag, bool) for flag in flags)
-        and all(span is None or (isinstance(span, (int, float)) and span >= 0) for span in spans)
-        and isinstance(found.port, int)
-        and isinstance(found.door, int)
-        and isinstance(found.meter, (dict, type(None)))
-        and found.at_end in {APP, MACHINE}
-    )
-    if not right:
-        raise BadInputError(f"`{found}` is no exposure", hint="see docs/expose.md")
+    for field in fields(found):
+        value = getattr(found, field.name)
+        if not _RIGHT[field.name](value):
+            raise BadInputError(
+                f"`{field.name}` of an exposure cannot be `{value!r}`", hint="docs/expose.md tells how apps are exposed"
+            )
     # 0 takes a limit back
     return replace(found, idle_seconds=found.idle_seconds or None, most_seconds=found.most_seconds or None)
 

@@ -35,7 +35,9 @@ def test_a_torn_file_exposes_nothing(tmp_path, text):
 @pytest.mark.parametrize(
     "row",
     [{}, 3, {"app": ""}, {"app": "x", "port": "80"}, {"app": "x", "public": "yes"}, {"app": "x", "at_end": "world"},
-     {"app": "x", "idle_seconds": -1}, {"app": "x", "meter": 3}],
+     {"app": "x", "idle_seconds": -1}, {"app": "x", "meter": 3}, {"app": "x", "most_seconds": 1e12},
+     {"app": "x", "most_seconds": float("inf")}, {"app": "x", "idle_seconds": float("nan")}, {"app": "x", "tunnel": ""},
+     {"app": "x", "stopped": None}],
 )  # fmt: skip
 def test_a_strange_row_is_left_out_and_the_others_stay(tmp_path, row):
     path = tmp_path / "exposed.json"
@@ -50,7 +52,7 @@ def test_what_is_given_replaces_what_was_and_nothing_else():
     )
     assert before.changed({"idle_seconds": 0.0}).idle_seconds is None, "0 takes a limit back"
     assert (Exposure("app").tunnel, Exposure("app").at_end) == (AUTO, APP)
-    with pytest.raises(BadInputError, match="is no exposure"):
+    with pytest.raises(BadInputError, match="`at_end` of an exposure cannot be"):
         before.changed({"at_end": "world"})
 
 

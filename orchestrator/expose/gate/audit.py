@@ -18,7 +18,8 @@ LARGEST: Final = 10 << 20  # bytes, then a new file is begun
 KEPT: Final = 3  # files: the one written to and two older ones
 SELDOM: Final = 60.0  # seconds before the same thing is written again
 _REMEMBERED: Final = 1024  # things that were written lately
-_LONGEST: Final = 200  # characters of any one value
+_LONGEST: Final = 200  # characters of any one value that somebody else may have chosen
+_LONGEST_WHY: Final = 1000
 
 
 class Audit:
@@ -29,10 +30,11 @@ class Audit:
         self._clock = clock
         self._largest = largest
 
-    def note(self, event: str, *, app: str = "", peer: str = "", way: str = "", who: str = "") -> None:
-        """Write that something happened; `who` is a user's name or a share's id, never a token."""
+    def note(self, event: str, *, app: str = "", peer: str = "", way: str = "", who: str = "", why: str = "") -> None:
+        """Write that something happened; `who` is a user's name or a share's id, never a token, `why` our own words."""
         entry = {"time": round(self._clock(), 3), "event": event, "app": app, "peer": peer, "way": way, "who": who}
-        line = json.dumps({key: _short(value) for key, value in entry.items() if value != ""}) + "\n"
+        known = {key: _short(value) for key, value in entry.items() if value != ""}
+        line = json.dumps({**known, **({"why": why[:_LONGEST_WHY]} if why else {})}) + "\n"
         with contextlib.suppress(OSError), self._locked():
             self._rotate()
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -30,8 +30,9 @@ class Outcome:
     problem: str = ""
 
     def __str__(self) -> str:
+        # What went wrong comes first: whoever reads on a narrow terminal reads that.
         thing = "the machine" if self.stopped == "machine" else "the app"
-        return f"{thing} was stopped: {self.reason}" + (f"; {self.problem}" if self.problem else "")
+        return (f"{self.problem}; " if self.problem else "") + f"{thing} was stopped: {self.reason}"
 
 
 def choice(text: str) -> What:
@@ -45,8 +46,16 @@ def choice(text: str) -> What:
 def warning(app: str, verdict: Verdict, what: What = "app") -> str:
     """Write the warning as one sentence, for the terminal, the journal, status and the gate's pages."""
     thing = f"`{app}`" if what == "app" else f"the machine that `{app}` runs on"
+    if verdict.kind == "stop":
+        return f"{thing} is being stopped: {verdict.reason}"
     keep = "" if verdict.reason.startswith("running ") else "; any use keeps it"
     return f"{thing} will be stopped in {rough(verdict.seconds_left)}: {verdict.reason}{keep}"
+
+
+def failure(app: str, verdict: Verdict, why: str, what: What = "app") -> str:
+    """Write as one sentence that a stop which was due failed, and what goes on for that."""
+    thing = f"`{app}` still runs" if what == "app" else "the machine still runs and costs money"
+    return f"{thing}, though it was to be stopped ({verdict.reason}): {why}; pinoctl tries again"
 
 
 async def finish(

@@ -55,12 +55,23 @@ class Watch:
         self._every = every
         self._sample_seconds = sample_seconds
         self._warned = False
-        self._blind = False
         self._saved: float | None = None
         self._failures = 0
         self._skip = 0
+        self._judged = 0.0
         self.verdict: Verdict | None = None  # the newest, for status and the gate's pages
+        self.blind = ""  # why nothing can be seen now
+        self.failure = ""  # why the stop that is due failed last
         self.stopped = False
+
+    @property
+    def left(self) -> float | None:
+        """Say in how many seconds the stop comes if nothing changes, None where it was not judged or is done."""
+        if self.verdict is None or self.stopped:
+            return None
+        # Not more than what passes between two looks: while nothing can be seen nothing becomes idle.
+        passed = min(max(0.0, self._clock() - self._judged), self._every)
+        return max(0.0, self.verdict.seconds_left - passed)
 
     async def run(self) -> None:
         """Watch until the stop succeeded, or this is cancelled; without any guard return at once."""
@@ -84,11 +95,11 @@ class Watch:
             self._keep(self._hours, now)
         if not verdicts:
             return
-        self.verdict = worst(verdicts)
+        self.verdict, self._judged = worst(verdicts), self._clock()
         if self.verdict.kind == "stop":
             await self._end(self.verdict)
             return
-        self._failures = self._skip = 0
+        self._failures, self._skip, self.failure = 0, 0, ""
         if (warning := self.verdict.kind == "warn") != self._warned:
             self._warned = warning
             self._guarded(lambda: self._warn(self.verdict if warning else None))
@@ -101,14 +112,14 @@ class Watch:
         except Exception as error:  # noqa: BLE001  # the guard outlives whatever it looks at
             self._cannot_see(str(error) or type(error).__name__)
         else:
-            self._blind = False
+            self.blind = ""
             return sample
         return None
 
     def _cannot_see(self, why: str) -> None:
-        if not self._blind:
-            self._blind = True
-            self._guarded(lambda: self._trouble(f"the guard cannot see whether the app is used: {why}"))
+        before, self.blind = self.blind, f"the guard cannot see whether the app is used: {why}"
+        if not before:
+            self._guarded(lambda: self._trouble(self.blind))
 
     def _keep(self, hours: HoursGuard, now: float) -> None:
         if self._saved is None or now - self._saved >= SAVE_EVERY:
@@ -124,9 +135,10 @@ class Watch:
         except Exception as error:  # noqa: BLE001  # tried again, as long as there is a reason to
             self._failures += 1
             self._skip = min(2**self._failures - 1, MOST_SKIPPED)
-            why = str(error) or type(error).__name__
+            self.failure = str(error) or type(error).__name__
             again = (self._skip + 1) * self._every
-            self._guarded(lambda: self._trouble(f"could not stop ({verdict.reason}), next try in {again:g} s: {why}"))
+            told = f"could not stop ({verdict.reason}), next try in {again:g} s: {self.failure}"
+            self._guarded(lambda: self._trouble(told))
         else:
             self.stopped = True
 

@@ -38,6 +38,8 @@ def test_values_cannot_forge_lines_and_are_cut(path):
     Audit(path, Clock()).note("refused", peer='x\n{"event":"entered"}', who="y" * 1000)
     assert len(path.read_text().splitlines()) == 1
     assert len(read(path)[0]["who"]) == 200
+    Audit(path, Clock()).note("machine not stopped", why="z" * 900)
+    assert len(read(path)[1]["why"]) == 900, "our own words may be longer"
 
 
 def test_broken_lines_are_left_out(path):

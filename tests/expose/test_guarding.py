@@ -1,0 +1,145 @@
+"""What is told of the guard: its limits, what is left of them, what it stopped, and what it could not stop."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.expose.exposures import read
+from orchestrator.expose.gate.audit import read as read_audit
+from orchestrator.hosts.detection import find_platform
+from orchestrator.hosts.signs import Signs
+from orchestrator.hosts.stopping import STUDIO_FOLDER
+
+SDK = """\
+class Studio:
+    id = "i"
+    def __init__(self, create_ok):
+        pass
+    def stop(self):
+        WHAT
+"""
+
+
+@pytest.fixture
+async def clock(world):
+    await world.app("notes")
+    await world.begin()
+    now = {"now": 1000.0}
+    world.daemon.machinery.clock = lambda: now["now"]
+    return now
+
+
+async def look(world, clock, seconds):
+    """Let time pass, and the guard look."""
+    clock["now"] += seconds
+    await world.daemon._apps["notes"]._watch.once()
+    return await world.ask("state", app="notes")
+
+
+def be_studio(world, folder, stop):
+    """Have the gate find itself in a studio with a package that stops it so, for a Python that is really run."""
+    (folder / "lightning_sdk.py").write_text(SDK.replace("WHAT", stop))
+    (folder / "python3").write_text(f'#!/bin/sh\nPYTHONPATH={folder} exec {sys.executable} "$@"\n')
+    (folder / "python3").chmod(0o755)
+    environ = {"PATH": f"{folder}:/usr/bin:/bin", "LIGHTNING_CLOUD_SPACE_ID": "i"}
+    signs = Signs(environ, STUDIO_FOLDER.__eq__, lambda _path: None)
+    machinery = world.daemon.machinery
+    machinery.surroundings = replace(
+        machinery.surroundings, platform=find_platform(signs), signs=signs, environ=environ
+    )
+
+
+async def test_a_machine_that_could_not_be_stopped_is_told_as_long_as_it_costs(world, clock, tmp_path):
+    be_studio(world, tmp_path, "raise RuntimeError('no login')")
+    shown = await world.expose("notes", most_seconds=60.0, at_end="machine")
+    assert shown["cannot_stop_because"] is None
+    assert "will be stopped" in (await look(world, clock, 100))["warning"]
+    shown = await look(world, clock, 100)
+    assert shown["warning"].startswith("the machine still runs and costs money, ")
+    assert "RuntimeError: no login; pinoctl tries again" in shown["warning"]
+    entries = [entry for entry in read_audit(world.daemon.files.audit) if entry["event"] == "machine not stopped"]
+    assert [(entry["app"], entry["why"]) for entry in entries] == [("notes", shown["warning"])]
+    for _ in range(2):  # one look is let pass between two tries
+        await look(world, clock, 15)
+    entries = [entry["event"] for entry in read_audit(world.daemon.files.audit)]
+    assert entries.count("machine not stopped") == 2
+    be_studio(world, tmp_path, "pass")
+    for _ in range(4):
+        await look(world, clock, 15)
+    last = read_audit(world.daemon.files.audit)[-1]
+    assert (last["event"], last["why"]) == ("stopped", "the machine was stopped: running for 5m of 1m")
+    assert (await world.ask("state", app="notes"))["warning"] is None
+
+
+async def test_a_machine_that_nothing_can_stop_is_told_before_and_after(world, clock):
+    shown = await world.expose("notes", most_seconds=60.0, at_end="machine")
+    assert "a machine of your own cannot be stopped from inside" in shown["cannot_stop_because"]
+    for _ in range(2):
+        await look(world, clock, 100)
+    shown = await world.ask("state", app="notes")
+    assert shown["warning"].startswith(
+        "the machine still runs and costs money: a machine of your own cannot be stopped"
+    )
+    last = read_audit(world.daemon.files.audit)[-1]
+    assert last["event"] == "machine not stopped"
+    assert last["why"] == f"{shown['warning']}; the app was stopped: running for 3m of 1m"
+    again = await world.expose("notes", at_end="app")
+    assert (again["cannot_stop_because"], again["warning"]) == (None, None)
+    assert (await world.expose("notes", at_end="machine", most_seconds=0.0))["cannot_stop_because"] is None
+
+
+async def test_the_warning_counts_down_and_ends_with_the_app(world, clock):
+    await world.expose("notes", most_seconds=600.0)
+    assert "will be stopped in 1m40s: " in (await look(world, clock, 500))["warning"]
+    clock["now"] += 10
+    shown = await world.ask("state", app="notes")
+    assert "will be stopped in 1m30s: " in shown["warning"]
+    assert shown["stops_in"] == 90
+    shown = await look(world, clock, 100)
+    assert world.stopped == ["notes"]
+    assert (shown["warning"], shown["stops_in"], shown["stops_at"]) == (None, None, None)
+
+
+async def test_limits_and_what_is_left_of_them_are_shown(world, clock):
+    await world.expose("notes", most_seconds=600.0, idle_seconds=300.0, at_end="machine")
+    shown = await look(world, clock, 15)
+    assert (shown["max_seconds"], shown["stop_after_idle"], shown["stop_what"]) == (600.0, 300.0, "machine")
+    assert 285 <= shown["stops_in"] <= 300
+    none = await world.expose("notes", most_seconds=0.0, idle_seconds=0.0)
+    assert (none["max_seconds"], none["stops_in"], none["stops_at"]) == (None, None, None)
+
+
+async def test_why_the_guard_stopped_an_app_is_kept_until_it_is_exposed_again(world, clock):
+    await world.expose("notes", most_seconds=60.0)
+    for _ in range(2):
+        await look(world, clock, 100)
+    assert read(world.daemon.files.exposed)["notes"].stopped == "running for 3m of 1m"
+    while (kept := read(world.daemon.files.exposed)["notes"]).active:  # its door closes
+        await world.ask("list")
+    assert kept.stopped == "running for 3m of 1m"
+    await world.expose("notes")
+    assert read(world.daemon.files.exposed)["notes"].stopped == ""
+
+
+async def test_a_guard_that_sees_nothing_says_so_until_it_does(world, clock):
+    await world.expose("notes", idle_seconds=3600.0)
+    watch = world.daemon._apps["notes"]._watch
+
+    async def broken():
+        raise OSError("no such socket")
+
+    sample, watch._sample, watch.verdict = watch._sample, broken, None
+    told = "the guard cannot see whether the app is used: no such socket"
+    assert (await look(world, clock, 15))["warning"] == told
+    watch._sample = sample
+    assert (await look(world, clock, 15))["warning"] is None
+
+
+async def test_an_app_whose_door_is_closed_has_no_address_here(world, clock):
+    await world.expose("notes", most_seconds=3600.0, at_end="machine")
+    await world.ask("hide", app="notes", keep=True, failed=True)
+    shown = await world.ask("state", app="notes")
+    assert [shown[key] for key in ("port", "url", "link", "template")] == [None] * 4
