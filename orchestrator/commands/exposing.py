@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.files import AgentFiles, read_json
 from orchestrator.commands import output
+from orchestrator.commands.limits import cautions, limits_of
 from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.expose import accounts
 from orchestrator.expose.client import GateClient
@@ -71,9 +72,11 @@ def asked(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def given_exposure(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the exposure options say, as the gate takes it; what was not given is left out."""
-    from orchestrator.expose.guard.durations import parse  # noqa: PLC0415  # rarely needed
-
-    tunnel, idle, hours = options.get("tunnel"), options.get("stop_after_idle"), options.get("max_hours")
+    tunnel = options.get("tunnel")
+    if tunnel is not None and not tunnel.strip():
+        raise BadInputError(
+            "`--tunnel` names nothing", hint="`auto` takes what works best, and `--no-tunnel` lets nothing lead to it"
+        )
     if options.get("no_tunnel"):
         if tunnel is not None:
             raise BadInputError("`--tunnel` and `--no-tunnel` exclude each other", hint="give the one that you mean")
@@ -82,9 +85,7 @@ def given_exposure(options: Mapping[str, Any]) -> dict[str, Any]:
         "tunnel": tunnel,
         "public": options.get("public"),
         "framed": options.get("framed"),
-        "idle_seconds": None if idle is None else 0.0 if idle == "none" else parse(idle),
-        "most_seconds": None if hours is None else hours * 3600,
-        "at_end": options.get("stop_what"),
+        **limits_of(options),
     }
     return {key: value for key, value in given.items() if value is not None}
 
@@ -144,9 +145,10 @@ def begin(home: Home, app: str, given: Mapping[str, Any], *, restart: bool = Fal
     brought.update(_typed(home, given.get("tunnel"), brought))
     wanted = {**given, "streams": streams(home, app)}
     elsewhere = {name: os.environ[name] for name in WHERE if os.environ.get(name)}
-    return Exposing(
-        client, app, client.need("expose", app=app, given=wanted, restart=restart, accounts=brought, environ=elsewhere)
-    )
+    shown = client.need("expose", app=app, given=wanted, restart=restart, accounts=brought, environ=elsewhere)
+    for text in cautions(app, given, shown):
+        output.say(f"warning: {text}", style="yellow")
+    return Exposing(client, app, shown)
 
 
 def streams(home: Home, app: str) -> bool:

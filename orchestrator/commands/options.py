@@ -151,9 +151,7 @@ _EXPOSE_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--public/--closed", default=None, help="Let in everyone who finds its address, without a token."),
     click.option("--framed/--not-framed", default=None, help="Let pages of other sites show it in a frame."),
     click.option("--stop-after-idle", metavar="SPAN", help="Stop when unused for so long, like `30m`; `none`: never."),
-    click.option(
-        "--max-hours", type=click.FloatRange(min=0), metavar="HOURS", help="Stop after so many hours; 0: never."
-    ),
+    click.option("--max-hours", metavar="HOURS", help="Stop after so many hours, like `8` or `90m`; 0: never."),
     click.option(
         "--stop-what",
         type=click.Choice(["app", "machine"]),

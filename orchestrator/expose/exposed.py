@@ -288,7 +288,9 @@ class Exposed:
         return "machine" if self.exposure.at_end == MACHINE else "app"
 
     def _warning(self, verdict: Verdict) -> str:
-        return warning(self.app, verdict, self._what)
+        if not self.cannot_stop:
+            return warning(self.app, verdict, self._what)
+        return f"{warning(self.app, verdict)}; the machine goes on and costs money: {self.cannot_stop}"
 
     def _warn(self, verdict: Verdict | None) -> None:
         say(f"{self.app} is in use again" if verdict is None else self._warning(verdict))

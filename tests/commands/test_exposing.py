@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.commands import exposing
 from orchestrator.commands.exposing import NOWHERE, Link, asked, given_exposure, link_of, look, streams, to_be_exposed
+from orchestrator.commands.limits import cautions, stops
 from orchestrator.engine.errors import BadInputError
 from orchestrator.engine.home import Home
 from orchestrator.expose.exposures import Exposure, GateFiles, write
@@ -35,8 +36,12 @@ def home(tmp_path, monkeypatch):
         ({"public": True, "framed": False}, {"public": True, "framed": False}),
         ({"stop_after_idle": "1h30m"}, {"idle_seconds": 5400.0}),
         ({"stop_after_idle": "none"}, {"idle_seconds": 0.0}),
-        ({"max_hours": 1.5, "stop_what": "machine"}, {"most_seconds": 5400.0, "at_end": "machine"}),
-        ({"max_hours": 0.0}, {"most_seconds": 0.0}),
+        ({"stop_after_idle": "0"}, {"idle_seconds": 0.0}),
+        ({"max_hours": "1.5", "stop_what": "machine"}, {"most_seconds": 5400.0, "at_end": "machine"}),
+        ({"max_hours": "90m"}, {"most_seconds": 5400.0}),
+        ({"max_hours": "0"}, {"most_seconds": 0.0}),
+        ({"max_hours": "0.0"}, {"most_seconds": 0.0}),
+        ({"max_hours": "none"}, {"most_seconds": 0.0}),
     ],
 )
 def test_options_become_what_the_gate_takes(options, given):
@@ -46,8 +51,35 @@ def test_options_become_what_the_gate_takes(options, given):
 def test_options_that_cannot_be_are_refused():
     with pytest.raises(BadInputError, match="exclude each other"):
         given_exposure({**NOTHING, "tunnel": "ngrok", "no_tunnel": True})
-    with pytest.raises(BadInputError):
+    with pytest.raises(BadInputError, match="`--stop-after-idle` cannot be read"):
         given_exposure({**NOTHING, "stop_after_idle": "soon"})
+    for hours in ("inf", "nan", "1e9", "-1", "99999", ""):
+        with pytest.raises(BadInputError, match="`--max-hours` "):
+            given_exposure({**NOTHING, "max_hours": hours})
+    with pytest.raises(BadInputError, match="`--tunnel` names nothing"):
+        given_exposure({**NOTHING, "tunnel": " "})
+
+
+@pytest.mark.parametrize(
+    ("given", "shown", "said"),
+    [
+        ({"at_end": "machine"}, {"stop_what": "machine"}, ["does nothing without a limit"]),
+        ({"at_end": "machine"}, {"stop_what": "machine", "max_seconds": 60.0}, []),
+        ({"idle_seconds": 60.0}, {"stop_what": "app", "stop_after_idle": 60.0}, []),
+        ({}, {"stop_what": "machine", "max_seconds": 60.0, "cannot_stop_because": "no key"}, ["money: no key"]),
+    ],
+)
+def test_a_machine_that_will_not_be_stopped_is_told_at_once(given, shown, said):
+    told = cautions("app", given, shown)
+    assert len(told) == len(said)
+    assert all(words in text for words, text in zip(said, told, strict=True))
+
+
+def test_when_something_is_stopped_is_told_in_a_few_words():
+    assert stops({"stop_what": "app"}) == "-"
+    shown = {"stop_what": "machine", "stop_after_idle": 1800.0, "max_seconds": 28800.0, "stops_in": 1740.2}
+    assert stops(shown) == "machine in 29m (30m unused or 8h in all)"
+    assert stops({"stop_what": "app", "max_seconds": 60.0, "stops_in": None}) == "app after 1m in all"
 
 
 def test_other_options_are_left_to_others():

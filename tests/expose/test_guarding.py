@@ -77,8 +77,10 @@ async def test_a_machine_that_could_not_be_stopped_is_told_as_long_as_it_costs(w
 async def test_a_machine_that_nothing_can_stop_is_told_before_and_after(world, clock):
     shown = await world.expose("notes", most_seconds=60.0, at_end="machine")
     assert "a machine of your own cannot be stopped from inside" in shown["cannot_stop_because"]
-    for _ in range(2):
-        await look(world, clock, 100)
+    warning = (await look(world, clock, 100))["warning"]
+    assert warning.startswith("`notes` will be stopped in ")
+    assert "; the machine goes on and costs money: a machine of your own cannot" in warning
+    await look(world, clock, 100)
     shown = await world.ask("state", app="notes")
     assert shown["warning"].startswith(
         "the machine still runs and costs money: a machine of your own cannot be stopped"

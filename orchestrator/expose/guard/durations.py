@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from orchestrator.engine.errors import BadInputError
+
+if TYPE_CHECKING:
+
+    class Reader(Protocol):
+        """Read a span of time."""
+
+        def __call__(self, text: str, *, what: str) -> float:
+            """Return seconds; raises BadInputError."""
+
 
 MINUTE: Final = 60.0
 HOUR: Final = 3600.0
@@ -18,6 +27,7 @@ _PIECE: Final = re.compile(
     rf"\s*({_NUMBER})\s*(d|days?|h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?)(?![a-z])\s*", re.IGNORECASE
 )
 _BARE: Final = re.compile(rf"\s*({_NUMBER})\s*")
+_NONE: Final = re.compile(r"\s*(?:none|0+(?:\.0+)?)\s*", re.IGNORECASE)
 
 
 def parse(text: str, *, what: str = "a span of time") -> float:
@@ -26,11 +36,13 @@ def parse(text: str, *, what: str = "a span of time") -> float:
     Units are d, h, m and s, each at most once and the largest first. `what` names the option in messages. Raises
     BadInputError.
     """
-    if _BARE.fullmatch(text):
+    if (number := _BARE.fullmatch(text)) and float(number[1]):
         bare = text.strip()
         raise BadInputError(
             f"{what} has no unit: `{bare}`", hint=f"Say `{bare}m` for minutes, `{bare}h` for hours or `{bare}s`"
         )
+    if number:
+        return _within(0.0, text, what)
     total, at, smallest = 0.0, 0, LONGEST
     while at < len(text):
         piece = _PIECE.match(text, at)
@@ -47,6 +59,11 @@ def parse_hours(text: str, *, what: str = "a number of hours") -> float:
     """Read a number of hours (`8`, `0.5`), or a span with units (`90m`); return seconds. Raises BadInputError."""
     bare = _BARE.fullmatch(text)
     return _within(float(bare[1]) * HOUR, text, what) if bare else parse(text, what=what)
+
+
+def parse_limit(text: str, read: Reader, *, what: str) -> float:
+    """Read a limit as `read` reads a span; return seconds, 0 for `none` and `0`, which take it back."""
+    return 0.0 if _NONE.fullmatch(text) else read(text, what=what)
 
 
 def show(seconds: float) -> str:
@@ -69,7 +86,9 @@ def rough(seconds: float) -> str:
 
 def _within(seconds: float, text: str, what: str) -> float:
     if seconds < 1:
-        raise BadInputError(f"{what} has to be one second or more, not `{text.strip()}`", hint="Leave it out for none")
+        raise BadInputError(
+            f"{what} has to be one second or more, not `{text.strip()}`", hint="Give a longer one, like `30m`"
+        )
     if seconds > LONGEST:
         raise BadInputError(
             f"{what} is longer than a year: `{text.strip()}`", hint="Units are d (days), h (hours), m (minutes) and s"

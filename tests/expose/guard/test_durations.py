@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.engine.errors import BadInputError
-from orchestrator.expose.guard.durations import LONGEST, parse, parse_hours, rough, show
+from orchestrator.expose.guard.durations import LONGEST, parse, parse_hours, parse_limit, rough, show
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,16 @@ def test_a_number_without_a_unit_is_offered_with_each():
     assert "`30h`" in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize("text", ["0s", "0m", "0.5s", "0h0m"])
+@pytest.mark.parametrize("text", ["0s", "0m", "0.5s", "0h0m", "0", "00", " 0.0 "])
 def test_nothing_is_not_a_span(text):
-    with pytest.raises(BadInputError, match="one second or more"):
+    with pytest.raises(BadInputError, match=f"has to be one second or more, not `{text.strip()}`") as caught:
         parse(text)
+    assert f"`{text.strip()}m`" not in caught.value.hint
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("0.0", 0), (" None ", 0), ("2", 7200), ("90m", 5400)])
+def test_a_limit_is_taken_back_by_none_and_by_nothing(text, seconds):
+    assert parse_limit(text, parse_hours, what="`--max-hours`") == seconds
 
 
 @pytest.mark.parametrize("text", ["367d", "9000h", "999999999d"])
