@@ -27,6 +27,7 @@ def expose(*, app: str, qr: bool, home: Path | None, as_json: bool, quiet: bool,
     """
     from orchestrator.commands.apps import installed_app  # noqa: PLC0415  # `--help` does without
     from orchestrator.commands.exposing import begin, given_exposure  # noqa: PLC0415
+    from orchestrator.commands.links import told_closed  # noqa: PLC0415
     from orchestrator.commands.open import draw  # noqa: PLC0415
     from orchestrator.commands.progress import Progress  # noqa: PLC0415
 
@@ -34,13 +35,15 @@ def expose(*, app: str, qr: bool, home: Path | None, as_json: bool, quiet: bool,
     where = home_of(home)
     name = installed_app(where, app)
     link = begin(where, name, given).settle(Progress(name, quiet=quiet))
+    if "tunnel" not in given:
+        told_closed(name, link)
     if as_json:
         output.as_json({"app": name, **link.to_json()})
     else:
         if qr:
-            draw(str(link.link), qr=True)
-        output.data(str(link.link))
-    return 1 if link.url is None and link.note else 0
+            draw(str(link.best), qr=True)
+        output.data(str(link.best))
+    return 1 if link.problem else 0
 
 
 @click.command()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestrator.agent.files import AgentFiles, read_json
 from orchestrator.commands import output
 from orchestrator.commands.limits import cautions, limits_of
+from orchestrator.commands.links import NOWHERE, link_of, warn
 from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.expose import accounts
 from orchestrator.expose.client import GateClient
@@ -20,6 +21,7 @@ from orchestrator.expose.exposures import NONE, read, write
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from orchestrator.commands.links import Link
     from orchestrator.commands.progress import Progress
     from orchestrator.engine.home import Home
     from orchestrator.expose.daemon import Daemon
@@ -39,24 +41,6 @@ WHERE: Final = (
     "PINOCTL_TRUSTED_PROXY",
 )  # what may be said of this machine
 SETTLED: Final = frozenset({"up", "failed", "none"})
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """Hold where an exposed app is reached: `url` is for everyone to see, `link` lets its holder in."""
-
-    url: str | None
-    link: str | None
-    provider: str | None
-    note: str = ""
-    trying: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what `up --json` and others tell of it."""
-        return {"share_url": self.url, "share_link": self.link, "tunnel": self.provider}
-
-
-NOWHERE: Final = Link(None, None, None)
 
 
 EXPOSING: Final = frozenset(
@@ -90,17 +74,26 @@ def given_exposure(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None}
 
 
-def to_be_exposed(home: Home, app: str, given: Mapping[str, Any]) -> bool:
-    """Tell whether an app that is brought up gets a URL beyond this machine.
+def asks(given: Mapping[str, Any]) -> bool:
+    """Tell whether what was given for an exposure asks for a way in from outside; limits do not."""
+    if "tunnel" in given:
+        return bool(given["tunnel"] != NONE)
+    return bool(given.get("public") or given.get("framed"))
 
-    It does where somebody asked for one, now or before, and on rented machines; `--no-tunnel` there leaves the gate.
+
+def called_for(home: Home, app: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what the gate is to be asked for when an app is brought up, None for nothing.
+
+    An app gets a URL beyond this machine where somebody asks for one, did so before, and on rented machines;
+    `--no-tunnel` there leaves the gate. With nothing but limits elsewhere the gate watches it, and nothing leads to it.
     """
     from orchestrator.expose.surroundings import survey  # noqa: PLC0415  # looks into files
 
     kept = read(GateClient(home).files.exposed, lambda text: output.say(f"warning: {text}", style="yellow"))
-    if set(given) - {"tunnel"} or given.get("tunnel", NONE) != NONE:
-        return True
-    return app in kept or survey(home, os.environ).rented
+    if asks(given) or app in kept or survey(home, os.environ).rented:
+        return dict(given)
+    more = {key for key, value in given.items() if value is not False} - {"tunnel"}
+    return {**given, "tunnel": NONE} if more else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +104,18 @@ class Exposing:
     app: str
     shown: Mapping[str, Any]
 
-    def settle(self, progress: Progress) -> Link:
-        """Wait until it is known how the app is reached, and tell what happens until then."""
+    def settle(self, progress: Progress, *, tell: bool = True) -> Link:
+        """Wait until it is known how the app is reached, and tell what happens until then.
+
+        Without `tell` the caller warns of what does not work.
+        """
         if self.shown.get("public"):
             progress.line(f"warning: `{self.app}` is open to everyone who finds its address (`--public`)", "yellow")
         shown = self.client.ask("state", app=self.app, fresh=True) or self.shown
         link = _settle(lambda: self.client.ask("state", app=self.app) or {}, shown, progress)
-        if link.url is None and link.note:
-            progress.line(f"warning: `{self.app}` cannot be reached from outside: {output.clean(link.note)}", "yellow")
-            if link.trying:
-                output.hint("the gate goes on trying, `pinoctl gate status` shows how; `--no-tunnel` ends that")
+        progress.fresh_line()
+        if tell:
+            warn(self.app, link)
         return link
 
     def now(self) -> Mapping[str, Any]:
@@ -162,7 +157,9 @@ def streams(home: Home, app: str) -> bool:
 
 
 def _typed(home: Home, tunnel: str | None, brought: Mapping[str, str]) -> dict[str, str]:
-    """Ask the person for a token that the wanted tunnel needs and nobody gave, where there is a person."""
+    """Get what the wanted tunnel needs and nobody gave: ngrok's own token, else from the person, where there is one."""
+    if tunnel is None:
+        return {}
     import click  # noqa: PLC0415  # only to ask
 
     from orchestrator.commands.ask import can_ask  # noqa: PLC0415  # as above
@@ -185,34 +182,13 @@ def _settle(
     while True:
         tunnel = shown.get("tunnel") or {}
         said = str(tunnel.get("says") or "")
-        if said and said != told:
+        if said and said != told and tunnel.get("state") != "failed":  # that is warned of when all is said
             progress.line(output.clean(said), "dim")
             told = said
         if tunnel.get("state") in SETTLED or clock() >= until:
             return link_of(shown)
         sleep(POLL_SECONDS)
         shown = look() or shown
-
-
-def link_of(shown: Mapping[str, Any]) -> Link:
-    """Return where an app is reached, as the gate shows it: through its tunnel, else on this machine alone."""
-    tunnel = shown.get("tunnel") or {}
-    return Link(
-        shown.get("share_url"),
-        shown.get("share_link") or shown.get("link"),
-        tunnel.get("provider"),
-        str(tunnel.get("reason") or ""),
-        trying=bool(tunnel.get("trying")),
-    )
-
-
-def shown_links(home: Home, *, patience: float = 5.0) -> dict[str, dict[str, Any]]:
-    """Return what the gate says of every exposed app, by app; nothing where no gate runs.
-
-    Raises PinoctlError for one that does not answer.
-    """
-    answer = GateClient(home).ask("list", timeout=patience)
-    return {str(each["app"]): each for each in (answer or {}).get("apps", ())}
 
 
 def hide(home: Home, app: str, *, keep: bool = False, forget: bool = False) -> bool:
@@ -228,6 +204,8 @@ def hide(home: Home, app: str, *, keep: bool = False, forget: bool = False) -> b
     known = app in kept
     if known and not keep:
         write(client.files.exposed, {name: each for name, each in kept.items() if name != app})
+    elif known and kept[app].active:  # the gate died: the next one is to leave the door of an app that is down closed
+        write(client.files.exposed, {**kept, app: kept[app].changed({"active": False})})
     if forget and client.files.keys.exists():
         keys_of(home).remove(app)
     return known and not keep

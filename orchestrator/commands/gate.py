@@ -24,7 +24,7 @@ def gate() -> None:
 @json_option
 def status(*, home: Path | None, as_json: bool) -> int:
     """Show the exposed apps: their addresses, tunnels, and how long until something is stopped."""
-    from orchestrator.commands.exposing import shown_links  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.links import shown_links  # noqa: PLC0415  # `--help` does without
 
     found = list(shown_links(home_of(home)).values())
     if as_json:

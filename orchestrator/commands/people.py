@@ -22,10 +22,10 @@ def people() -> None:
 @people.command()
 @click.argument("name")
 @click.option("--app", "apps", multiple=True, metavar="APP", help="Only this app; may be repeated  [default: all]")
-@click.option("--password-file", type=click.File(), metavar="FILE", help="Read it from a file, `-` for stdin.")
+@click.option("--password-file", type=click.File("rb"), metavar="FILE", help="Read it from a file, `-` for stdin.")
 @home_option
 @json_option
-def add(*, name: str, apps: tuple[str, ...], password_file: IO[str] | None, home: Path | None, as_json: bool) -> int:
+def add(*, name: str, apps: tuple[str, ...], password_file: IO[bytes] | None, home: Path | None, as_json: bool) -> int:
     """Add a person, or give one another password or other apps; asks for the password."""
     from orchestrator.commands.apps import installed_app  # noqa: PLC0415  # `--help` does without
     from orchestrator.commands.ask import can_ask  # noqa: PLC0415
@@ -34,7 +34,7 @@ def add(*, name: str, apps: tuple[str, ...], password_file: IO[str] | None, home
     where = home_of(home)
     allowed = [installed_app(where, app) for app in apps] or None
     if password_file is not None:
-        password = password_file.read().rstrip("\r\n")
+        password = _text(password_file.read()).rstrip("\r\n")
     elif can_ask():
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     else:
@@ -45,6 +45,15 @@ def add(*, name: str, apps: tuple[str, ...], password_file: IO[str] | None, home
     else:
         output.say(f"`{name}` may enter " + (", ".join(f"`{app}`" for app in allowed) if allowed else "every app"))
     return 0
+
+
+def _text(password: bytes) -> str:
+    try:
+        return password.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInputError(
+            "the password file is not UTF-8 text", hint="a password is one line of text; browsers send it as UTF-8"
+        ) from error
 
 
 @people.command("list")

@@ -14,6 +14,7 @@ from orchestrator.engine.errors import BadInputError, PinoctlError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from orchestrator.commands.exposing import Exposing
     from orchestrator.expose.gate.book import Share
 
 
@@ -36,6 +37,7 @@ def share(
     """
     from orchestrator.commands.apps import installed_app  # noqa: PLC0415  # `--help` does without
     from orchestrator.commands.exposing import begin, keys_of  # noqa: PLC0415
+    from orchestrator.commands.links import shown_links, told_closed  # noqa: PLC0415
     from orchestrator.commands.open import draw  # noqa: PLC0415
     from orchestrator.commands.progress import Progress  # noqa: PLC0415
     from orchestrator.expose.guard.durations import parse  # noqa: PLC0415
@@ -43,16 +45,25 @@ def share(
     seconds = None if span is None else parse(span)
     where = home_of(home)
     name = installed_app(where, app)
+    before = name in shown_links(where)
     exposing = begin(where, name, {})
-    exposing.settle(Progress(name, quiet=quiet))
+    try:
+        reached = exposing.settle(Progress(name, quiet=quiet), tell=False)
+    except KeyboardInterrupt:
+        take_back(exposing, before=before)
+        raise
     shown = exposing.now()
-    if shown.get("share_template") is None and (shown.get("tunnel") or {}).get("state") != "none":
+    template = shown.get("share_template")
+    if template is None and (reached.url or reached.problem):
+        take_back(exposing, before=before)
+        here = f"with `pinoctl expose {name} --no-tunnel` links lead to this machine"
         raise PinoctlError(
-            f"a link to `{name}` would lead nowhere, as it cannot be reached from outside",
-            hint="`pinoctl gate status` shows why; with `--no-tunnel` links lead to this machine",
+            f"a link to `{name}` would lead nowhere from outside: {output.clean(reached.problem) or 'its way is gone'}",
+            hint="; ".join(filter(None, [output.clean(reached.hint), here])),
         )
+    told_closed(name, reached)
     made = keys_of(where).share(name, seconds=seconds, once=once, label=label)
-    link = str(shown.get("share_template") or shown["template"]).replace("{token}", made.token)
+    link = str(template or shown["template"]).replace("{token}", made.token)
     if as_json:
         output.as_json({"app": name, "link": link, **described(made)})
         return 0
@@ -62,6 +73,12 @@ def share(
         output.say(f"`pinoctl revoke {made.id}` takes this link back")
     output.data(link)
     return 0
+
+
+def take_back(exposing: Exposing, *, before: bool) -> None:
+    """End an exposure that was begun for a link alone."""
+    if not before:
+        exposing.take_back()
 
 
 def described(share: Share) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def status(*, app: str | None, home: Path | None, as_json: bool) -> int:
     one object.
     """
     from orchestrator.commands.apps import installed_app  # noqa: PLC0415  # `--help` does without
-    from orchestrator.commands.exposing import shown_links  # noqa: PLC0415
+    from orchestrator.commands.links import link_of, shown_links, warn  # noqa: PLC0415
     from orchestrator.commands.overview import survey  # noqa: PLC0415
     from orchestrator.engine.errors import PinoctlError  # noqa: PLC0415
 
@@ -48,6 +48,9 @@ def status(*, app: str | None, home: Path | None, as_json: bool) -> int:
             [_row(view, links.get(view.row.name), whole=app is not None) for view in views],
             ["APP", "STATE", "PLACE", "URL", "CPU", "MEMORY", "GPU MEMORY"],
         )
+        for view in views:
+            if view.row.url:
+                warn(view.row.name, link_of(links.get(view.row.name) or {}))
     else:
         output.say(f"no app in `{where.root}`; `pinoctl up APP` installs and starts one")
     return 0
@@ -61,7 +64,7 @@ def _outside(shown: Mapping[str, Any] | None) -> dict[str, Any]:
     tunnel = (shown or {}).get("tunnel") or {}
     return {
         "share_url": (shown or {}).get("share_url"),
-        "tunnel": {key: tunnel.get(key) for key in ("provider", "state", "reason", "since", "tries")}
+        "tunnel": {key: tunnel.get(key) for key in ("provider", "state", "reason", "hint", "since", "tries")}
         if shown
         else None,
         "public": bool((shown or {}).get("public")),

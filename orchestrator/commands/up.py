@@ -26,8 +26,6 @@ from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.places.choosing import CONTAINER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from orchestrator.agent.client import Client, Listener
     from orchestrator.commands.exposing import Exposing
     from orchestrator.commands.placing import Placed
@@ -232,10 +230,15 @@ def _remember(home: Home, fetched: Fetched) -> None:
 
 def bring_up(home: Home, name: str, wish: Wish, *, as_json: bool, quiet: bool) -> int:
     """Have an installed app's agent bring it up, and print how that ended; returns the exit status."""
+    from orchestrator.commands.exposing import asks, begin, called_for  # noqa: PLC0415  # see above
     from orchestrator.commands.session import Session  # noqa: PLC0415  # see above
 
     with Session(home, name, quiet=quiet) as session:
-        exposing = begin_exposing(home, name, wish.exposure, restart=not session.ready())
+        given = wish.exposure or {}
+        asked_of_gate = called_for(home, name, given)
+        exposing = None
+        if asked_of_gate is not None:  # the way in from outside is made while the app starts
+            exposing = begin(home, name, asked_of_gate, restart=not session.ready())
         joined = session.busy()
         if joined:
             session.progress.line(f"another command is bringing `{name}` up already; this one waits for it")
@@ -264,19 +267,12 @@ def bring_up(home: Home, name: str, wish: Wish, *, as_json: bool, quiet: bool) -
             raise
         if as_json or result.get("failed"):
             session.at.mirror_logs(name)
-        if exposing is None and result.get("share") and not wish.exposure and not result.get("failed"):
-            exposing = begin_exposing(home, name, {"tunnel": "auto"})  # PINOKIO_SHARE_CLOUDFLARE
-        return finish(session, result, as_json=as_json, exposing=exposing)
-
-
-def begin_exposing(home: Home, name: str, given: Mapping[str, Any] | None, *, restart: bool = False) -> Exposing | None:
-    """Have the gate expose an app if it is to be; the way in from outside is made while the app starts.
-
-    With `restart` the hours that it may run count from now.
-    """
-    from orchestrator.commands.exposing import begin, to_be_exposed  # noqa: PLC0415  # see above
-
-    return begin(home, name, given or {}, restart=restart) if to_be_exposed(home, name, given or {}) else None
+        watched = exposing is not None and asked_of_gate != given
+        if result.get("share") and not result.get("failed") and (watched or (exposing is None and not given)):
+            exposing = begin(home, name, {"tunnel": "auto"})  # PINOKIO_SHARE_CLOUDFLARE
+        elif watched and not quiet:
+            session.progress.line(f"`{name}` is watched, not exposed; `pinoctl expose {name} --tunnel auto` exposes it")
+        return finish(session, result, as_json=as_json, exposing=exposing, asked=asks(given))
 
 
 def start_script(session: Session, wish: Wish) -> tuple[str | None, dict[str, Any] | None]:
@@ -328,13 +324,20 @@ def interrupted(home: Home, name: str, *, joined: bool) -> int:
 
 
 def finish(
-    session: Session, result: dict[str, Any], *, as_json: bool, retry: str = "up", exposing: Exposing | None = None
+    session: Session,
+    result: dict[str, Any],
+    *,
+    as_json: bool,
+    retry: str = "up",
+    exposing: Exposing | None = None,
+    asked: bool = False,
 ) -> int:
     """Print how it ended: the URL last on stdout, or what failed and what to do about it on stderr.
 
-    Of an app that is exposed it is the URL that works from outside.
+    Of an app that is exposed it is the URL that works from outside; where there is none though it was `asked` for,
+    that is a failure.
     """
-    from orchestrator.commands.exposing import NOWHERE  # noqa: PLC0415  # see above
+    from orchestrator.commands.links import NOWHERE  # noqa: PLC0415  # see above
     from orchestrator.state.app_state import render  # noqa: PLC0415  # see above
 
     failed, children = result.get("failed"), result.get("failed_children") or []
@@ -355,11 +358,11 @@ def finish(
             "place": result.get("place", "host"), "log": result.get("log"),
             "failed": failed, "failed_children": children, **link.to_json()})  # fmt: skip
     elif url:
-        output.data(str(link.link or url))
+        output.data(str(link.best or url))
     elif not failed:
         state = str(result.get("state") or render(session.state()))
         session.progress.line(f"`{session.app}` is {state}" + ("; it has no page" if state == "ready" else ""))
-    return 1 if failed else 0
+    return 1 if failed or (asked and link.problem) else 0
 
 
 def explain(session: Session, failed: dict[str, Any], log: str, *, retry: str = "up") -> None:

@@ -107,13 +107,13 @@ def up(
     _save(where, {name: answers} if isinstance(answers := given.get("answers"), dict) else None)
     if result.get("failed"):
         raise PinoctlError(f"`{name}` did not come up; what failed is told above", hint="run the cell again to go on")
-    link = str(result.get("share_link") or result.get("url") or "")
+    link = str(result.get("share_link") or result.get("local_link") or result.get("url") or "")
     place = colab.frame_of(link)
     if frame and place is not None and _here():
         colab.show(*place, height)
     elif link:
         _line(link)
-    return {name: value for name, value in result.items() if name != "share_link"}
+    return {name: value for name, value in result.items() if name not in {"share_link", "local_link"}}
 
 
 def down(app: str | None = None, *, home: str | os.PathLike[str] | None = None) -> Any:

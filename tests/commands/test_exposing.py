@@ -7,11 +7,12 @@ import itertools
 import pytest
 
 from orchestrator.commands import exposing
-from orchestrator.commands.exposing import NOWHERE, Link, asked, given_exposure, link_of, look, streams, to_be_exposed
+from orchestrator.commands.exposing import asked, called_for, given_exposure, hide, look, streams
 from orchestrator.commands.limits import cautions, stops
+from orchestrator.commands.links import NOWHERE, Link, link_of
 from orchestrator.engine.errors import BadInputError
 from orchestrator.engine.home import Home
-from orchestrator.expose.exposures import Exposure, GateFiles, write
+from orchestrator.expose.exposures import Exposure, GateFiles, read, write
 
 NOTHING = {"tunnel": None, "no_tunnel": False, "public": None, "framed": None, "stop_after_idle": None,
            "max_hours": None, "stop_what": None}  # fmt: skip
@@ -87,24 +88,35 @@ def test_other_options_are_left_to_others():
 
 
 @pytest.mark.parametrize(
-    ("given", "where", "exposed"),
+    ("given", "where", "tunnel"),
     [
-        ({}, "own", False),
-        ({}, "kept", True),
-        ({}, "rented", True),
-        ({"tunnel": "none"}, "own", False),
-        ({"tunnel": "none"}, "rented", True),
-        ({"tunnel": "auto"}, "own", True),
-        ({"idle_seconds": 60.0}, "own", True),
-        ({"public": True, "tunnel": "none"}, "own", True),
+        ({}, "own", None),
+        ({}, "kept", "as it was"),
+        ({}, "rented", "as it was"),
+        ({"tunnel": "none"}, "own", None),
+        ({"tunnel": "none"}, "rented", "none"),
+        ({"tunnel": "auto"}, "own", "auto"),
+        ({"public": True}, "own", "as it was"),
+        ({"framed": True}, "own", "as it was"),
+        ({"public": True, "tunnel": "none"}, "own", "none"),
+        ({"most_seconds": 60.0}, "own", "none"),
+        ({"idle_seconds": 60.0, "at_end": "machine"}, "own", "none"),
+        ({"at_end": "app"}, "own", "none"),
+        ({"public": False}, "own", None),
+        ({"most_seconds": 60.0, "tunnel": "auto"}, "own", "auto"),
+        ({"most_seconds": 60.0, "public": True}, "own", "as it was"),
+        ({"most_seconds": 60.0}, "kept", "as it was"),
+        ({"most_seconds": 60.0}, "rented", "as it was"),
     ],
 )
-def test_apps_are_exposed_when_asked_for_or_where_nobody_sits_at_the_machine(home, monkeypatch, given, where, exposed):
+def test_apps_are_exposed_when_asked_for_or_where_nobody_sits_at_the_machine(home, monkeypatch, given, where, tunnel):
     if where == "kept":
         write(GateFiles(home).exposed, {"app": Exposure("app", active=False)})
     if where == "rented":
         monkeypatch.setenv("PINOCTL_PLATFORM", "vast")
-    assert to_be_exposed(home, "app", given) is exposed
+    found = called_for(home, "app", given)
+    assert (None if found is None else found.get("tunnel", "as it was")) == tunnel
+    assert found is None or {**found, **given} == found, "nothing of what was given is lost"
 
 
 class Lines:
@@ -126,7 +138,7 @@ def test_it_waits_until_there_is_a_way_in_and_tells_what_happens():
     )  # fmt: skip
     lines, slept = Lines(), []
     link = exposing._settle(lambda: next(states), shown("connecting"), lines, clock=lambda: 0.0, sleep=slept.append)
-    assert link.link == "https://b.example/?token=t"
+    assert (link.best, link.share, link.local) == (*["https://b.example/?token=t"] * 2, "http://127.0.0.1:1/?token=t")
     assert lines.said == ["through a", "a failed", "b is up"]
     assert len(slept) == 4
 
@@ -140,14 +152,33 @@ def test_it_does_not_wait_for_ever_nor_where_nothing_comes():
         clock=lambda: next(clock),
         sleep=lambda _s: None,
     )
-    assert (link.url, link.link) == (None, "http://127.0.0.1:1/?token=t")
+    assert (link.url, link.share, link.best) == (None, None, "http://127.0.0.1:1/?token=t")
     for state in ("none", "failed"):
         assert exposing._settle(dict, shown(state), Lines(), sleep=pytest.fail).url is None
 
 
 def test_what_is_told_of_a_link():
-    assert link_of({}) == Link(None, None, None)
-    assert NOWHERE.to_json() == {"share_url": None, "share_link": None, "tunnel": None}
+    assert link_of({}) == Link()
+    assert set(NOWHERE.to_json().values()) == {None}
+    failed = {"state": "failed", "provider": "ngrok", "reason": "refused", "hint": "take another token", "trying": True}
+    link = link_of({"link": "http://127.0.0.1:1/?token=t", "share_url": None, "share_link": None, "tunnel": failed})
+    assert (link.hint, link.trying) == ("take another token", True)
+    assert link.to_json() == {
+        "share_url": None, "share_link": None, "share_problem": "refused",
+        "local_link": "http://127.0.0.1:1/?token=t", "tunnel": "ngrok",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "problem"), [("connecting", True), ("reconnecting", True), ("none", False)])
+def test_only_what_should_be_reached_is_missed(state, problem):
+    assert bool(link_of({"tunnel": {"state": state, "reason": ""}}).problem) is problem
+    assert not link_of({"tunnel": {"state": state}, "share_url": "https://a.example"}).problem
+
+
+def test_down_without_a_gate_keeps_the_door_closed_for_the_next_one(home):
+    write(GateFiles(home).exposed, {"app": Exposure("app"), "other": Exposure("other")})
+    assert not hide(home, "app", keep=True)
+    assert {name: each.active for name, each in read(GateFiles(home).exposed).items()} == {"app": False, "other": True}
 
 
 def test_apps_that_need_event_streams(home):

@@ -29,7 +29,7 @@ def test_an_app_from_its_folder_to_its_url_and_back(pinoctl, launcher):
     again = pinoctl("up", "WHOLE", "--json")
     assert again.json == {
         "app": "whole", "state": "ready", "url": first.last, "place": "host", "failed": None, "failed_children": [],
-        "share_url": None, "share_link": None, "tunnel": None,
+        "share_url": None, "share_link": None, "share_problem": None, "local_link": None, "tunnel": None,
         "log": str(pinoctl.home / "logs/whole/terminal.log"),
     }  # fmt: skip
     assert "step" not in again.err, "a ready app is left alone"
@@ -42,6 +42,8 @@ def test_an_app_from_its_folder_to_its_url_and_back(pinoctl, launcher):
         "place": "host",
         "share_url": None,
         "share_link": None,
+        "share_problem": None,
+        "local_link": None,
         "tunnel": None,
     }
 

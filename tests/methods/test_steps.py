@@ -146,7 +146,10 @@ async def test_the_share_variable_is_told(bench: Bench) -> None:
         {"name": "url", "value": "http://127.0.0.1:1/?token=abc"},
         {"name": "web", "value": 5},
     ]
+    bench.env.update(PINOKIO_SHARE_CLOUDFLARE="0", PINOKIO_SHARE_LOCAL="true")
+    await bench("local.set", {"web": 6})
     assert bench.text().count("stand in for it") == 1
+    assert bench.text().count("nothing is opened to the local network") == 1
 
 
 async def test_env_set_creates_and_edits_the_file(bench: Bench) -> None:

@@ -123,7 +123,7 @@ def answering(monkeypatch, answer):
 
 
 def test_the_frame_shows_the_gate_with_its_token(colab, home, monkeypatch, capsys):
-    answer = {"app": "demo", "url": "http://127.0.0.1:7860", "share_link": "http://127.0.0.1:42100/?token=t"}
+    answer = {"app": "demo", "url": "http://127.0.0.1:7860", "local_link": "http://127.0.0.1:42100/?token=t"}
     asked = answering(monkeypatch, answer)
     assert notebook.up("demo", height=600, timeout=60) == {"app": "demo", "url": "http://127.0.0.1:7860"}
     assert asked == [["up", "demo", "--home", str(home.root), "--no-tunnel", "--framed", "--timeout", "60"]]

@@ -125,6 +125,7 @@ def _share(call: Call, params: Mapping[str, Any]) -> None:
     value = params[name]
     # The value stays whole: the agent opens it, and a query may be what lets a browser in.
     call.run.event("local.url", {"name": name, "value": encode(value)})
-    for setting in ("PINOKIO_SHARE_CLOUDFLARE", "PINOKIO_SHARE_LOCAL"):
-        if to_flag(variables.get(setting)):
-            call.print(f"{setting} is on: pinoctl's own gate and tunnel stand in for it")
+    if to_flag(variables.get("PINOKIO_SHARE_CLOUDFLARE")):
+        call.print("PINOKIO_SHARE_CLOUDFLARE is on: pinoctl's own gate and tunnel stand in for it")
+    if to_flag(variables.get("PINOKIO_SHARE_LOCAL")):
+        call.print("PINOKIO_SHARE_LOCAL is on: nothing is opened to the local network, `pinoctl expose` is what to use")
