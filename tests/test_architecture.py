@@ -65,6 +65,7 @@ MAY_START_PROCESSES = {
     "orchestrator/engine/tools/base.py",  # venv, for a pip
     "orchestrator/engine/tools/conda.py",  # conda's installer
     "orchestrator/engine/tools/pythons.py",  # Pythons, to ask which they are
+    "orchestrator/hosts/pythons.py",  # Pythons, to ask what they have
     "orchestrator/expose/supervise.py",  # the gate again, when it died
     "orchestrator/expose/tunnels/child.py",  # becomes a tunnel's program
     "orchestrator/expose/tunnels/spawn.py",  # the programs of tunnels

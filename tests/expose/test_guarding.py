@@ -34,8 +34,11 @@ async def clock(world):
 
 async def look(world, clock, seconds):
     """Let time pass, and the guard look."""
+    watch = world.daemon._apps["notes"]._watch
+    while watch.verdict is None:  # its own first look
+        await world.ask("ping")
     clock["now"] += seconds
-    await world.daemon._apps["notes"]._watch.once()
+    await watch.once()
     return await world.ask("state", app="notes")
 
 
@@ -133,7 +136,8 @@ async def test_a_guard_that_sees_nothing_says_so_until_it_does(world, clock):
     async def broken():
         raise OSError("no such socket")
 
-    sample, watch._sample, watch.verdict = watch._sample, broken, None
+    await look(world, clock, 15)
+    sample, watch._sample = watch._sample, broken
     told = "the guard cannot see whether the app is used: no such socket"
     assert (await look(world, clock, 15))["warning"] == told
     watch._sample = sample
