@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from orchestrator.engine.detached import tell
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.engine.home import Home
+from orchestrator.expose import accounts
 from orchestrator.expose.exposures import GateFiles
 from orchestrator.expose.supervise import CANNOT_BEGIN, keep_alive, take_lock
 
@@ -67,7 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return CANNOT_BEGIN
         return 0
 
-    return serve() if given.foreground else keep_alive(serve)
+    return serve() if given.foreground else keep_alive(serve, died=_forget_the_first_command)
+
+
+def _forget_the_first_command() -> None:
+    """Drop what the command that started the gate said of tunnels: later ones may know better, and that is kept."""
+    for name in accounts.KEPT:
+        os.environ.pop(name, None)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def _way(way: Way) -> str:
     text = ", ".join(urls) or way.template
     taken = f"; in use: {', '.join(map(str, way.busy))}" if way.busy else ""
     shared = "; one port for all apps" if way.one_port else ""
-    return f"{way.name}: {text}{taken}{shared}" + (f"; {way.note}" if way.note else "")
+    return "; ".join(filter(None, (f"{way.name}: {text}{taken}{shared}", way.hint, way.note)))
 
 
 def docker_socket(signs: Signs) -> str | None:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import secrets
 import signal
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import __version__
 from orchestrator.engine.errors import BadInputError, PinoctlError
-from orchestrator.expose import accounts
+from orchestrator.expose import accounts, telling
 from orchestrator.expose.certificates import CertificateError
 from orchestrator.expose.control import Control
 from orchestrator.expose.exposed import Exposed, Machinery
-from orchestrator.expose.exposures import MACHINE, Exposure, GateFiles, read, write
+from orchestrator.expose.exposures import AUTO, MACHINE, Exposure, GateFiles, read, write
 from orchestrator.expose.gate.admission import Admission
 from orchestrator.expose.gate.apps import Meter as Use
 from orchestrator.expose.gate.apps import State
@@ -27,24 +27,24 @@ from orchestrator.expose.gate.proxy import GateError
 from orchestrator.expose.guard.finish import NotAllowedError, failure, finish
 from orchestrator.expose.guard.gpu import Patient, gpu_use
 from orchestrator.expose.guard.states import Sample, together
-from orchestrator.expose.listening import listen_outside
+from orchestrator.expose.listening import follow, listen_outside
 from orchestrator.expose.saying import say
-from orchestrator.expose.surroundings import survey
+from orchestrator.expose.tunnels.backoff import Backoff
 from orchestrator.expose.tunnels.fetching import Fetching
 from orchestrator.expose.tunnels.spawn import run
 from orchestrator.expose.watching import AT_WORK, Watched, Watcher
-from orchestrator.hosts.declared import declared_ports, with_declared
 from orchestrator.hosts.stopping import can_stop, stop_machine
 from orchestrator.hosts.web import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
     from orchestrator.engine.home import Home
     from orchestrator.expose.gate.proxy import Gate
     from orchestrator.expose.guard.finish import What
     from orchestrator.expose.guard.states import Verdict
     from orchestrator.expose.surroundings import Surroundings
+    from orchestrator.hosts.way import Way
 
 IDLE_SECONDS: Final = 5.0  # with nothing exposed, until the process ends
 GONE_SECONDS: Final = 15.0  # how long an app may be stopped before its door closes: restarts are shorter
@@ -81,6 +81,7 @@ class Daemon:
         self._apps: dict[str, Exposed] = {}
         self._exposures = read(self.files.exposed, say)
         self._common: Gate | None = None
+        self._common_way: Way | None = None
         self._stopping = 0
         self._changes = 0
         self._undo: dict[str, Exposure | None] = {}
@@ -90,7 +91,7 @@ class Daemon:
         nonce = secrets.token_urlsafe(NONCE_BYTES)
         self.machinery = Machinery(
             files=self.files,
-            surroundings=surroundings,
+            surroundings=telling.remembered(self.files, surroundings, exposed=bool(self._exposures)),
             keys=self.keys,
             admission=Admission(
                 self.keys,
@@ -102,6 +103,7 @@ class Daemon:
             ),
             apps=self,
             common=self._shared_port,
+            astray=self._astray,
             watcher=self.watcher,
             use=Use(clock),
             nonce=nonce,
@@ -150,7 +152,7 @@ class Daemon:
             with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread: a test's
                 loop.add_signal_handler(number, self._ended.set)
         try:
-            await self._ask_provider()
+            await telling.ask_provider(self.machinery)
             for exposure in list(self._exposures.values()):
                 if exposure.active:
                     await self._again(exposure)
@@ -169,19 +171,32 @@ class Daemon:
                 await self._common.close()
             await self.watcher.close()
 
-    async def _ask_provider(self) -> None:
-        """Learn which ports the provider leads here, where it tells."""
-        here = self.surroundings
-        if here.way.kind == "url" and not here.way.sure:
-            ports = await declared_ports(here.platform, here.signs, ask)
-            self.machinery.surroundings = replace(here, way=with_declared(here.way, ports, here.signs))
-
     async def _again(self, exposure: Exposure) -> None:
-        """Expose what an earlier process exposed; what fails there is said, and does not keep the others from it."""
+        """Expose what was exposed before; what fails there is shown, tried again, and keeps no others from it."""
         try:
-            await self._begin(exposure)
+            there = await self._begin(exposure, patient=True)
         except (PinoctlError, OSError) as error:
             say(f"{exposure.app}: {error}")
+            return
+        if there.problem and exposure.tunnel != AUTO:
+            self._by_itself(self._keep_trying(there))
+
+    async def _keep_trying(self, there: Exposed) -> None:
+        """Try to reach an exposed app as it was asked for, until that is possible or somebody wants it otherwise."""
+        waits, wanted = Backoff(random.random), there.exposure.tunnel
+        while there.tunnel is None:
+            await self._sleep(waits.wait())
+            async with self._work:
+                if self._apps.get(there.app) is not there or there.gate is None or there.exposure.tunnel != wanted:
+                    return
+                with contextlib.suppress(PinoctlError, OSError):
+                    await there.change(there.exposure)
+                    self._save(there.exposure)
+
+    def _by_itself(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _until_idle(self) -> None:
         while not self._ended.is_set():
@@ -223,46 +238,51 @@ class Daemon:
     async def _expose(self, request: Mapping[str, Any]) -> dict[str, Any]:
         app, given = _app(request), request.get("given") or {}
         async with self._work:
-            renewed = self._renew(request.get("accounts") or {}, request.get("environ") or {})
+            here, brought, where = self.surroundings, request.get("accounts") or {}, request.get("environ") or {}
             before, there = self._exposures.get(app), self._apps.get(app)
             exposure = (before or Exposure(app)).changed({**given, "active": True, "stopped": ""})
             if request.get("restart"):
                 exposure = exposure.changed({"meter": {}})  # the hours count since `up`
-            if there is not None and (there.gate is None or renewed == "elsewhere"):
-                await self._end(app)
-                there = None
-            if there is None:
-                there = await self._begin(exposure)
-            else:
-                await there.change(exposure, again=bool(renewed))
+            try:
+                renewed = await telling.take(self.machinery, brought, where)
+                shown = await self._put(exposure, there, renewed)
+            except BaseException:
+                self.machinery.surroundings = here
+                if there is not None and app not in self._apps:
+                    await self._again(there.exposure)
+                    self._save(there.exposure)
+                raise
             self._undo[app] = before
-            self._save(there.exposure)
+            self._save(shown.exposure)
+            telling.keep(self.files, {**brought, **where})
             self.watcher.lost(app)
-            return there.shown()
+            return shown.shown()
 
-    def _renew(self, brought: Mapping[str, str], environ: Mapping[str, str]) -> str:
-        """Take what a command knows better than this process: tokens, and where this machine is reached.
+    async def _put(self, exposure: Exposure, there: Exposed | None, renewed: str) -> Exposed:
+        """Expose an app as is said now; `renewed` is what else was said (see `telling.take`)."""
+        if there is not None and (there.gate is None or renewed == "elsewhere"):
+            await self._end(exposure.app)
+            there = None
+        if there is None:
+            return await self._begin(exposure)
+        if there.failed:
+            there.astray.clear()
+        await there.change(exposure, again=bool(renewed))
+        await self._close_common()
+        return there
 
-        Returns what that changes: `elsewhere` when doors have to be opened anew, `` for nothing.
-        """
-        here, kept = self.surroundings, accounts.read(self.files.accounts)
-        known = {name: here.environ.get(name, "") for name in environ}
-        fresh = {name: value for name, value in brought.items() if {**kept, **here.environ}.get(name) != value}
-        if fresh:
-            accounts.keep(self.files.accounts, brought)
-        if fresh or known != environ:
-            now = {**here.environ, **brought, **environ}
-            self.machinery.surroundings = survey(here.home, now) if known != environ else replace(here, environ=now)
-        return "elsewhere" if known != environ else "tokens" if fresh else ""
+    async def _forget(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        async with self._work:
+            return {"forgotten": await telling.forget(self.machinery, request.get("names") or ())}
 
-    async def _begin(self, exposure: Exposure) -> Exposed:
+    async def _begin(self, exposure: Exposure, *, patient: bool = False) -> Exposed:
         exposed = Exposed(exposure, self.machinery)
         self.keys.token(exposure.app)
         self._apps[exposure.app] = exposed
         self.watcher.add(exposure.app)
         try:
-            await exposed.open()
-            await exposed.reach()
+            await exposed.open(patient=patient)
+            await exposed.reach(patient=patient)
         except BaseException:
             self._apps.pop(exposure.app, None)
             self.watcher.remove(exposure.app)
@@ -270,15 +290,17 @@ class Daemon:
             raise
         return exposed
 
-    async def _shared_port(self, exposure: Exposure) -> Gate | None:
-        """Return the port for all apps where the platform leads to one only and it can be had.
+    async def _shared_port(self, exposure: Exposure, way: Way) -> Gate | None:
+        """Return the port for all apps where a way of the platform leads to one only and it can be had.
 
         Raises BadInputError for a public app beside closed ones: whoever gets a script into it would act in the others
         with their visitors' cookies.
         """
-        if self._common is None and self.surroundings.way.kind == "url" and self.surroundings.way.one_port:
+        if not way.one_port:
+            return None
+        if self._common is None:
             with contextlib.suppress(GateError, CertificateError):  # told by who asks
-                self._common = await listen_outside(self.machinery, self.surroundings.outer_ports(0), None)
+                self._common, self._common_way = await listen_outside(self.machinery, way, 0, None), way
         company = [each for each in self._apps.values() if each.gate is self._common and each.app != exposure.app]
         if self._common is not None and any(each.exposure.public != exposure.public for each in company):
             names = ", ".join(f"`{each.app}`" for each in company)
@@ -286,6 +308,10 @@ class Daemon:
                 f"`{exposure.app}` would share one port with {names}, and only one side of them is public",
                 hint="give it a way of its own, for example `--tunnel cloudflared`, or hide the others first",
             )
+        before = self._common_way
+        if self._common is None or before is None or not follow(self.machinery, self._common, before, way):
+            return None
+        self._common_way = way
         return self._common
 
     async def _hide(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -326,10 +352,13 @@ class Daemon:
         if exposed is not None:
             await exposed.close()
             self._save(exposed.exposure.changed({"active": False}))
+        await self._close_common()
+        return exposed is not None
+
+    async def _close_common(self) -> None:
         if self._common is not None and not any(each.gate is self._common for each in self._apps.values()):
             common, self._common = self._common, None
             await common.close()
-        return exposed is not None
 
     # -- what happens by itself
 
@@ -340,9 +369,19 @@ class Daemon:
             return
         exposed.worked = exposed.worked or seen.word in AT_WORK
         if seen.word in GONE and exposed.worked:  # one that never ran is waited for
-            task = asyncio.ensure_future(self._close_when_gone(app))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._by_itself(self._close_when_gone(app))
+
+    def _astray(self, app: str, why: str, hint: str) -> None:
+        if app in self._apps:
+            self._by_itself(self._take_next_way(self._apps[app], why, hint))
+
+    async def _take_next_way(self, there: Exposed, why: str, hint: str) -> None:
+        async with self._work:
+            company = [each for each in self._apps.values() if each.gate is there.gate and each is not there]
+            if self._apps.get(there.app) is there and not any(each.by_own for each in company):
+                await there.take_next_way(why, hint)
+                await self._close_common()
+                self._save(there.exposure)
 
     async def _close_when_gone(self, app: str) -> None:
         await self._sleep(GONE_SECONDS)
@@ -423,6 +462,8 @@ class Daemon:
 
     def _write(self) -> None:
         self._changes += 1
+        if not self._exposures:
+            telling.keep(self.files, dict.fromkeys(accounts.WHERE, ""))
         with contextlib.suppress(PinoctlError):  # a full disk: the next process will not know of it, this one goes on
             write(self.files.exposed, self._exposures)
 
@@ -433,6 +474,7 @@ _OPERATIONS: Final[dict[str, Callable[[Daemon, Mapping[str, Any]], Awaitable[dic
     "state": Daemon._state,  # noqa: SLF001  # as above
     "expose": Daemon._expose,  # noqa: SLF001  # as above
     "quit": Daemon._quit,  # noqa: SLF001  # as above
+    "forget": Daemon._forget,  # noqa: SLF001  # as above
     "hide": Daemon._hide,  # noqa: SLF001  # as above
 }
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from orchestrator.engine.errors import PinoctlError
+from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.expose.certificates import CertificateError
 from orchestrator.expose.exposures import AUTO, MACHINE, NONE, OWN, Exposure
 from orchestrator.expose.gate.proxy import GateError
@@ -17,6 +17,7 @@ from orchestrator.expose.guard.states import HoursGuard, IdleGuard, Meter, Sampl
 from orchestrator.expose.guard.watch import Watch
 from orchestrator.expose.listening import (
     NOBODY,
+    follow,
     listen_for_tunnel,
     listen_inside,
     listen_outside,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from orchestrator.expose.guard.finish import What
     from orchestrator.expose.surroundings import Surroundings
     from orchestrator.expose.watching import Watcher
+    from orchestrator.hosts.way import Way
 
 
 @dataclass
@@ -52,7 +54,8 @@ class Machinery:
     keys: Keys
     admission: Admission
     apps: Apps
-    common: Callable[[Exposure], Awaitable[Gate | None]]  # the port for all apps, where there is one for this
+    common: Callable[[Exposure, Way], Awaitable[Gate | None]]  # the port for all apps, where there is one for this
+    astray: Callable[[str, str, str], None]  # app, why its way does not lead to the gate, what to do about it
     watcher: Watcher
     use: Use
     nonce: str
@@ -65,24 +68,35 @@ class Machinery:
     clock: Callable[[], float]
 
 
+class _Place(NamedTuple):
+    gate: Gate
+    way: Way | None = None
+    fallback: str = ""  # why a way of the platform is not used
+
+
 @dataclass
 class Exposed:
     """Expose one app; `open` first, `close` last.
 
-    `gate` is its port, its own or the one for all apps; `outside` tells that the platform leads there. Tunnels of
-    others lead to `door`, which is this app's alone.
+    `gate` is its port, its own or the one for all apps; `way` is the platform's that leads there. Tunnels of others
+    lead to `door`, which is this app's alone. `astray` are the platform's ways that do not lead to the gate: why, and
+    what to do about it.
     """
 
     exposure: Exposure
     shared: Machinery
     gate: Gate | None = None
-    outside: bool = False
+    way: Way | None = None
     door: Gate | None = None
     tunnel: Tunnel | None = None
     problem: str = ""
+    hint: str = ""
+    fallback: str = ""
+    astray: dict[str, tuple[str, str]] = field(default_factory=dict)
     cannot_stop: str = ""  # why the machine that is to be stopped some time cannot be
     left_running: str = ""  # what the guard could not stop, and tries no more
     worked: bool = False  # whether the app was seen at work since its door was opened
+    _proved: bool = False  # whether the platform's way led to the gate
     _watch: Watch | None = None
     _guarding: asyncio.Task[None] | None = None
 
@@ -109,48 +123,87 @@ class Exposed:
             near = self._warning(replace(verdict, seconds_left=watch.left or 0.0))
         return "; ".join(text for text in (near, watch.blind) if text)
 
-    async def open(self) -> None:
-        """Open the app's own port, or take the one that all apps share; raises PinoctlError when none can be had."""
+    @property
+    def failed(self) -> bool:
+        """Whether nothing leads to the door, although something should."""
+        tunnel = self.tunnel
+        return bool(self.problem) if tunnel is None else tunnel.ended or tunnel.state.status == "failed"
+
+    @property
+    def by_own(self) -> bool:
+        """Whether the platform's way leads to the door at this moment."""
+        return self.tunnel is not None and (self.tunnel.state.status, self.tunnel.state.provider) == ("up", OWN)
+
+    async def open(self, *, patient: bool = False) -> None:
+        """Open the app's own port, or take the one that all apps share; raises PinoctlError when none can be had.
+
+        With `patient` one for this machine will do for now.
+        """
         guards = self._guards(self.exposure)
-        self.gate, self.outside = await self._place(self.exposure)
+        self.gate, self.way, self.fallback = await self._place(self.exposure, patient=patient)
         self.exposure = self._placed(self.exposure)
         self._watch_over(guards)
         await self._foresee()
 
-    async def _place(self, exposure: Exposure) -> tuple[Gate, bool]:
-        """Return a port for an exposure, the one there is if that will do, and whether the platform leads there.
+    async def _place(self, exposure: Exposure, *, patient: bool = False) -> _Place:
+        """Return a port for an exposure, the one there is if that will do, and the platform's way that leads there.
 
-        Where the platform's ports are used up it is one for this machine, which a tunnel can still lead to.
+        Where none of the platform's ways can be used it is one for this machine, which a tunnel can still lead to.
         """
         shared, around = self.shared, self.shared.surroundings
-        if around.leads(exposure.tunnel):
-            if (common := await shared.common(exposure)) is not None:
-                return common, True
-            if self.gate is not None and self.outside:
-                return self.gate, True
+        fallback = ""
+        for way in around.leading(exposure.tunnel):
+            if way.name in self.astray:
+                continue
+            if (common := await shared.common(exposure, way)) is not None:
+                return _Place(common, way, fallback)
             try:
-                return await listen_outside(shared, around.outer_ports(exposure.port), self.app), True
+                return _Place(await self._at(way, exposure.port), way, fallback)
             except (GateError, CertificateError) as error:
-                if exposure.tunnel == OWN:
-                    raise PinoctlError(
-                        f"the platform leads to no port that is free for `{self.app}`: {error}",
-                        hint="hide another app with `pinoctl hide APP`, or use a tunnel: `--tunnel auto`",
-                    ) from error
-                say(f"{self.app}: the platform leads to no port that is free: {error}")
-        if self.gate is not None and not self.outside:
-            return self.gate, False
-        return await listen_inside(shared, around.inner_ports(exposure.port, exposure.tunnel), self.app), False
+                fallback = fallback or f"{way.name} cannot be used for `{self.app}`: {error}"
+        if fallback and exposure.tunnel == OWN and not patient:
+            hint = "hide another app, renew the machine's certificate, or use a tunnel: `--tunnel auto`"
+            raise PinoctlError(fallback, hint=hint)
+        if fallback and fallback != self.fallback:
+            say(f"{self.app}: {fallback}")
+        if self.gate is not None and self.way is None:
+            return _Place(self.gate, None, fallback)
+        inside = await listen_inside(shared, around.inner_ports(exposure.port, exposure.tunnel), self.app)
+        return _Place(inside, None, fallback)
+
+    async def _at(self, way: Way, before: int) -> Gate:
+        """Return a port of the app's own that a way leads to; raises GateError, CertificateError."""
+        gate = self.gate
+        if (
+            gate is not None
+            and gate.app is not None
+            and self.way is not None
+            and follow(self.shared, gate, self.way, way)
+        ):
+            return gate
+        return await listen_outside(self.shared, way, before, self.app)
 
     def _placed(self, exposure: Exposure) -> Exposure:
         """Return an exposure with the ports that are open."""
         own = self.gate.port if self.gate is not None and self.gate.app is not None else None
         return exposure.changed({"port": own, "door": self.door.port if self.door is not None else None})
 
-    async def reach(self) -> None:
-        """Lead something from outside to the door, unless it should stay closed or leads there already."""
+    async def reach(self, *, patient: bool = False) -> None:
+        """Lead something from outside to the door, unless it should stay closed or leads there already.
+
+        Raises BadInputError for a way that was asked for in vain; with `patient` that is a problem to be shown.
+        """
         if self.gate is None or self.tunnel is not None or self.exposure.tunnel == NONE:
             return
-        here, choice = self._choose(self.exposure, self.gate.port if self.outside else None)
+        try:
+            here, choice = self._choose(self.exposure, self.gate, self.way)
+        except BadInputError as error:
+            if not patient:
+                raise
+            self.problem, self.hint = self.fallback or str(error), error.hint or ""
+            say(f"{self.app}: {error}")
+            return
+        self.problem = self.hint = ""
         if not choice.providers:
             self.problem = "; ".join(f"{left.name}: {left.why}" for left in choice.left) or "no tunnel is possible"
             return
@@ -166,13 +219,14 @@ class Exposed:
             told=self._tell,
             effects=Effects(provide=self.shared.provide),
             caveats=choice.caveats,
+            left=self._left,
         )
         self.tunnel.start()
 
-    def _choose(self, exposure: Exposure, port: int | None) -> tuple[Here, Choice]:
-        """Choose the ways that lead to a port, best first; raises BadInputError for one that was asked for in vain."""
+    def _choose(self, exposure: Exposure, gate: Gate, way: Way | None) -> tuple[Here, Choice]:
+        """Choose what leads to a port, best first; raises BadInputError for what was asked for in vain."""
         wants = Wants(streams=exposure.streams, websockets=True, uploads=True)
-        here = self.shared.surroundings.here(self.shared.files, port, wants)
+        here = self.shared.surroundings.here(self.shared.files, way, gate.port, wants)
         return here, choose(here, None if exposure.tunnel == AUTO else exposure.tunnel)
 
     async def change(self, exposure: Exposure, *, again: bool = False) -> None:
@@ -181,27 +235,43 @@ class Exposed:
         The tunnel is begun anew where it is to be another one, where it ended, and for `again`.
         """
         guards = self._guards(exposure)
-        gate, outside = await self._place(exposure)
+        gate, way, fallback = await self._place(exposure)
         try:
             if exposure.tunnel != NONE:
-                self._choose(exposure, gate.port if outside else None)
+                self._choose(exposure, gate, way)
         except PinoctlError:
             if gate is not self.gate and gate.app is not None:
                 await gate.close()
             raise
         moved = exposure.tunnel != self.exposure.tunnel or gate is not self.gate
-        before, self.gate, self.outside = self.gate, gate, outside
+        before, self.gate, self.way, self.fallback = self.gate, gate, way, fallback
         self.exposure = self._placed(exposure)
         self._watch_over(guards)
-        failed = self.tunnel is not None and (self.tunnel.ended or self.tunnel.state.status == "failed")
-        if moved or again or failed:
+        if moved or again or self.failed:
             await self.unreach()
         if before is not gate:
             await self._leave(before)
         await self._foresee()
         await self.reach()
 
+    async def take_next_way(self, why: str, hint: str) -> None:
+        """Go by the platform's next way, as this one does not lead to the gate; by this one still if there is none."""
+        others = [way for way in self.shared.surroundings.leading(self.exposure.tunnel) if way.name not in self.astray]
+        if self.way is None or self._proved or not any(way.name != self.way.name for way in others):
+            return
+        name = self.way.name
+        self.astray[name] = (why, hint)
+        try:
+            await self.change(self.exposure, again=True)
+        except PinoctlError:
+            del self.astray[name]
+
+    def _left(self, provider: str, why: str, hint: str) -> None:
+        if provider == OWN:
+            self.shared.astray(self.app, why, hint)
+
     def _tell(self, state: State) -> None:
+        self._proved = self._proved or (state.status == "up" and state.provider == OWN)
         if self.door is not None:
             up = state.status == "up" and state.provider != OWN
             self.door.trust = trust_of(state.provider, state.url) if up else NOBODY
@@ -215,7 +285,8 @@ class Exposed:
         if self.door is not None:
             door, self.door = self.door, None
             await door.close()
-        self.problem = ""
+        self.problem = self.hint = ""
+        self._proved = False
 
     async def close(self) -> None:
         """End the tunnel, the guard, and the door if it is the app's own."""
@@ -308,7 +379,7 @@ class Exposed:
         """Return everything that commands show of it; `link` and `share_link` let their holders in."""
         seen, gate = self.shared.watcher.seen(self.app), self.gate
         state = self.tunnel.state if self.tunnel is not None else None
-        secure = self.outside and self.shared.surroundings.way.certificate is not None
+        secure = self.way is not None and self.way.certificate is not None
         inside = f"http{'s' if secure else ''}://127.0.0.1:{gate.port}" if gate is not None else None
         outside = state.url if state is not None and state.status == "up" else None
         through = self.door if state is not None and state.provider != OWN else gate
@@ -331,8 +402,18 @@ class Exposed:
 
     def _tunnel_shown(self, state: State | None) -> dict[str, Any]:
         if state is None:
-            word = "failed" if self.problem else "none"
-            return {"state": word, "provider": None, "reason": self.problem, "says": self.problem}
+            return {
+                "state": "failed" if self.problem else "none", "provider": None,
+                "trying": bool(self.problem) and self.exposure.tunnel != AUTO,
+                "reason": self.problem, "hint": self.hint, "says": self.problem,
+            }  # fmt: skip
+        if state.status == "up":
+            state = replace(state, caveat=". ".join(filter(None, (self.fallback, state.caveat))))
+        elif state.status == "failed":
+            before = [f"`{name}`: {why}" for name, (why, _) in self.astray.items()]
+            hint = next((hint for _, hint in self.astray.values() if hint), "")
+            reasons = filter(None, (self.fallback, *before, state.reason))
+            state = replace(state, reason="; ".join(reasons), hint=state.hint or hint)
         return {
             "state": state.status, "provider": state.provider or None, "since": state.since, "tries": state.tries,
             "port": self.door.port if self.door is not None else None,

@@ -19,23 +19,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from orchestrator.expose.exposed import Machinery
+    from orchestrator.hosts.way import Way
 
 REFRESH_SECONDS: Final = 60.0  # between looks at a certificate that may have been renewed
 NOBODY: Final = Trust(())
 
 
-async def listen_outside(shared: Machinery, ports: Iterable[int], app: str | None) -> Gate:
-    """Open the first free one of these ports as the platform's way leads to it; `app` None: for all apps.
+async def listen_outside(shared: Machinery, way: Way, before: int, app: str | None) -> Gate:
+    """Open a port that a way of the platform leads to, `before` if that is free; `app` None: for all apps.
 
     Raises GateError when none is free, CertificateError when the machine's certificate cannot be used.
     """
-    way = shared.surroundings.way
+    ports = shared.surroundings.outer_ports(way, before)
     certificates = Certificates.find(places=(way.certificate,)) if way.certificate is not None else None
     gate = await _first(shared, ports, app, way.bind, certificates)
-    gate.trust = shared.surroundings.trust_outside(gate.port)
+    gate.trust = shared.surroundings.trust_outside(way, gate.port)
     if certificates is not None:
         gate.beside(_kept_fresh(certificates))
     return gate
+
+
+def follow(shared: Machinery, gate: Gate, before: Way, way: Way) -> bool:
+    """Let an open port of one way be that of another, if it can be; tells whether it is."""
+    reached = gate.port in way.ports if way.ports is not None else before.name == way.name
+    if not reached or (before.bind, before.certificate) != (way.bind, way.certificate):
+        return False
+    gate.trust = shared.surroundings.trust_outside(way, gate.port)
+    return True
 
 
 async def listen_inside(shared: Machinery, ports: Iterable[int], app: str) -> Gate:

@@ -39,11 +39,13 @@ def pause_after(deaths: int) -> float:
     return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** max(0, deaths - 1)))
 
 
-def keep_alive(serve: Callable[[], int], *, sleep: Callable[[float], None] = time.sleep) -> int:
+def keep_alive(
+    serve: Callable[[], int], *, died: Callable[[], None] = lambda: None, sleep: Callable[[float], None] = time.sleep
+) -> int:
     """Run `serve` in a child, again whenever it dies, until it ends by itself (status 0) or this process is told to.
 
-    The first child's status 2 says that it could not begin at all; then there is no second one. Returns the last
-    child's exit status.
+    The first child's status 2 says that it could not begin at all; then there is no second one. `died` is called here
+    before each other one. Returns the last child's exit status.
     """
     child = 0
     ending = False
@@ -76,6 +78,7 @@ def keep_alive(serve: Callable[[], int], *, sleep: Callable[[float], None] = tim
         deaths = 1 if time.monotonic() - began > HELD_SECONDS else deaths + 1
         sys.stderr.write(f"the gate ended with status {code}; it is started again\n")
         sys.stderr.flush()
+        died()
         sleep(pause_after(deaths))
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 import platform as system
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from orchestrator.expose import accounts
+from orchestrator.expose.accounts import WHERE
 from orchestrator.expose.exposures import AUTO, NONE, OWN
 from orchestrator.expose.gate.trust import Trust
 from orchestrator.expose.tunnels.provider import Here, Own, Wants
@@ -31,12 +31,12 @@ GATE_PORT: Final = 7860  # where a platform reaches any port that was declared, 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Hold what was found out about this machine; `way` is the best way out, of kind `none` where it has none."""
+    """Hold what was found out about this machine: its ways out, best first, one of kind `none` where it has none."""
 
     home: Home
     platform: Platform
     signs: Signs
-    way: Way
+    ways: tuple[Way, ...]
     environ: Mapping[str, str] = field(repr=False)
 
     @property
@@ -44,14 +44,27 @@ class Surroundings:
         """Whether its user sits somewhere else, so that a URL on loopback is of no use."""
         return self.platform.name not in NOT_RENTED
 
-    def leads(self, tunnel: str) -> bool:
-        """Tell whether the gate has to be where the platform leads to, for a tunnel as it is asked for."""
-        settled = tunnel == NONE and gate_port(self.signs) is not None
-        return self.way.kind == "url" and (tunnel in {AUTO, OWN} or settled)
+    @property
+    def way(self) -> Way:
+        """The best way out."""
+        return self.ways[0]
 
-    def outer_ports(self, before: int) -> tuple[int, ...]:
-        """Return the ports that the platform leads to, as they should be tried; `before` is the one that was had."""
-        settled, way = gate_port(self.signs), self.way
+    def told(self, more: Mapping[str, str]) -> Surroundings:
+        """Return what is known when these variables are, too; raises BadInputError for those that make no sense."""
+        environ = {**self.environ, **more}
+        if all(environ.get(name, "") == self.environ.get(name, "") for name in WHERE):
+            return replace(self, environ=environ)
+        return _look(self.home, Signs(environ, self.signs.exists, self.signs.read))
+
+    def leading(self, tunnel: str) -> tuple[Way, ...]:
+        """Return the ways that the gate should be at, best first, for a tunnel as it is asked for."""
+        settled = tunnel == NONE and gate_port(self.signs) is not None
+        wanted = tunnel in {AUTO, OWN} or settled
+        return tuple(way for way in self.ways if way.kind == "url" and wanted)
+
+    def outer_ports(self, way: Way, before: int) -> tuple[int, ...]:
+        """Return the ports that a way leads to, as they should be tried; `before` is the one that was had."""
+        settled = gate_port(self.signs)
         if settled is not None:
             return (settled,)
         if way.ports is not None:
@@ -59,21 +72,21 @@ class Surroundings:
         return (*((before,) if before else ()), *((GATE_PORT,) if not way.sure else ()), 0)
 
     def inner_ports(self, before: int, tunnel: str) -> tuple[int, ...]:
-        """Return the ports to be tried for this machine alone, none of those that are needed for the way out."""
+        """Return the ports to be tried for this machine alone, none of those that are needed for a way out."""
         settled = gate_port(self.signs) if tunnel == NONE else None
-        needed = (self.way.ports or ()) if self.way.kind == "url" else ()
+        needed = {port for way in self.ways if way.kind == "url" for port in way.ports or ()}
         return tuple(port for port in (before, settled) if port and port not in needed)
 
     def tunnel_ports(self, before: int, tunnel: str) -> tuple[int, ...]:
         """Return the ports to be tried for a tunnel; the settled one where the platform leads nowhere, or need not."""
-        settled = None if self.leads(tunnel) else gate_port(self.signs)
+        settled = None if self.leading(tunnel) else gate_port(self.signs)
         return tuple(port for port in (settled, before) if port)
 
-    def trust_outside(self, port: int) -> Trust:
+    def trust_outside(self, way: Way, port: int) -> Trust:
         """Say whose word about a visitor counts at a port that the platform leads to."""
-        url = self.way.url(port)
+        url = way.url(port)
         return Trust(
-            _networks(self.way.proxies),
+            _networks(way.proxies),
             https=url.startswith("https://"),
             public=urlsplit(url).netloc,
             forwarded_host=True,
@@ -81,30 +94,31 @@ class Surroundings:
 
     def trust_inside(self) -> Trust:
         """Say the same of a port for this machine alone: what comes through an SSH tunnel comes from it as well."""
-        frame = (
-            self.way.kind == "frame"
-        )  # what shows it there speaks HTTPS with the browser, and says who asks
+        frame = self.way.kind == "frame"  # what shows it there speaks HTTPS with the browser, and says who asks
         proxies = self.way.proxies if frame else trusted_proxies(self.signs)
         return Trust(_networks(proxies), https=frame, forwarded_host=True)
 
-    def here(self, files: GateFiles, port: int | None, wants: Wants) -> Here:
-        """Describe this machine to the providers of tunnels; `port` is the gate's, where the platform leads to that."""
-        way = self.way
-        secure = way.certificate is not None
-        url = way.url(port) if port is not None else ""
-        inside = f"http{'s' if secure else ''}://{HERE}:{port}"
+    def here(self, files: GateFiles, way: Way | None, port: int, wants: Wants) -> Here:
+        """Describe this machine to the providers of tunnels; `way` leads to the gate's port, None: nothing does."""
         terms = self.platform.facts.tunnels
         return Here(
-            environ={**accounts.read(files.accounts), **self.environ},
+            environ=self.environ,
             which=lambda program: shutil.which(program, path=self.environ.get("PATH")),
             folder=files.folder,
             programs=self.home.bin,
             machine=system.machine(),
             platform=self.platform.facts.title,
-            own=Own(url, inside, verify=not secure, shared=way.shared, note=way.note) if url else None,
+            own=_own(way, port) if way is not None else None,
             wants=wants,
             forbids="" if terms == "yes" else terms,
+            remedy="" if self.way.kind == "url" else self.way.note,
         )
+
+
+def _own(way: Way, port: int) -> Own:
+    secure = way.certificate is not None
+    inside = f"http{'s' if secure else ''}://{HERE}:{port}"
+    return Own(way.url(port), inside, verify=not secure, shared=way.shared, note=way.note, hint=way.hint)
 
 
 def _networks(named: Iterable[str]) -> Networks:
@@ -113,6 +127,9 @@ def _networks(named: Iterable[str]) -> Networks:
 
 def survey(home: Home, environ: Mapping[str, str]) -> Surroundings:
     """Look at this machine; raises BadInputError for variables of pinoctl's that make no sense."""
-    signs = Signs(environ, exists, read_text)
+    return _look(home, Signs(environ, exists, read_text))
+
+
+def _look(home: Home, signs: Signs) -> Surroundings:
     found = find_platform(signs)
-    return Surroundings(home, found, signs, ways_out(found, signs)[0], environ)
+    return Surroundings(home, found, signs, ways_out(found, signs), signs.environ)

@@ -54,7 +54,7 @@ def with_declared(way: Way, ports: tuple[int, ...] | None, signs: Signs) -> Way:
     usable = tuple(port for port in ports if way.ports is None or port in way.ports)
     if not usable:
         listed = f"declared are {', '.join(map(str, ports))}" if ports else "no port is declared as HTTP"
-        return replace(way, kind="none", ports=(), note=f"{listed}; {way.note}")
+        return replace(way, kind="none", ports=(), note=f"{listed}; {way.hint or way.note}")
     inside = listening(signs)
     busy = tuple(port for port in usable if port in inside)
     return replace(way, ports=usable, busy=busy, one_port=way.one_port or len(usable) == 1, sure=True)

@@ -33,7 +33,8 @@ class Way:
     networks whose X-Forwarded-* headers count. `shared`: other people's servers are at other ports of the address, and
     browsers send them the same cookies. `certificate` names the files for TLS that the gate has to speak itself.
     `timeout_seconds` is how long a request may go without an answer. `sure` is False where the port must have been
-    declared outside, which cannot be seen from here.
+    declared outside, which cannot be seen from here. `note` is what to know of it, `hint` what to do where it does not
+    lead here.
     """
 
     kind: Literal["url", "frame", "none"]
@@ -51,6 +52,7 @@ class Way:
     timeout_seconds: int | None = None
     sure: bool = True
     note: str = ""
+    hint: str = ""
 
     @property
     def free(self) -> tuple[int, ...] | None:
@@ -180,8 +182,8 @@ def _runpod(signs: Signs) -> list[Way]:
                 proxies=(*LOOPBACK, *PRIVATE),
                 timeout_seconds=100,
                 sure=False,
-                note="the pod must declare the port as HTTP (Edit Pod > Expose HTTP Ports), which resets the pod; "
-                "a request without an answer for 100 seconds is ended",
+                note="a request without an answer for 100 seconds is ended",
+                hint="declare the gate's port as HTTP (Edit Pod > Expose HTTP Ports), which resets the pod",
             )
         )
     outer = {port if port <= LAST_PORT else other: other for port, other in mapped.items() if port != SSH_PORT}

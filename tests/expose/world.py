@@ -23,7 +23,7 @@ LOCAL = {"PINOCTL_PLATFORM": "local"}
 def surroundings(home, **environ):
     signs = Signs({"PATH": "/usr/bin:/bin", **environ}, lambda _path: False, lambda _path: None)
     platform = find_platform(signs)
-    return Surroundings(home, platform, signs, ways_out(platform, signs)[0], signs.environ)
+    return Surroundings(home, platform, signs, ways_out(platform, signs), signs.environ)
 
 
 class World:

@@ -50,6 +50,11 @@ def names() -> tuple[str, ...]:
     return (*(provider.name for provider in ALL), "cloudflared", "ssh")
 
 
+def settings_of(tunnel: str) -> tuple[tuple[str, ...], ...]:
+    """List the variables that a tunnel cannot do without, one of each group; none for a name that means several."""
+    return next((provider.needs.settings for provider in ALL if provider.name == tunnel.lower()), ())
+
+
 def choose(here: Here, forced: str | None = None, excluded: Collection[str] = ()) -> Choice:
     """Sort the possible providers, best first; `forced` (what the user typed for `--tunnel`) leaves only that one.
 
@@ -62,7 +67,10 @@ def choose(here: Here, forced: str | None = None, excluded: Collection[str] = ()
     left: list[Left] = []
     everything: tuple[Provider, ...] = ALL
     if mine := here.environ.get("PINOCTL_SSH_TUNNEL", ""):
-        everything = (*ALL, own_host(mine))
+        try:
+            everything = (*ALL, own_host(mine))
+        except BadInputError as error:  # kept, and changed by hand: no reason to leave the others out
+            left.append(Left("PINOCTL_SSH_TUNNEL", str(error), error.hint or ""))
     for provider in everything:
         answer = provider.possible(here)
         if provider.name in excluded:

@@ -21,7 +21,7 @@ _REFUSED: Final = (
 # `--config`: a file that the user has for other tunnels would be taken for ours; this one is empty.
 _COMMON: Final = ("tunnel", "--no-autoupdate", "--config", "/dev/null", "--metrics", "127.0.0.1:0")
 
-_NAMED_NEEDS: Final = Needs(tokens=("CLOUDFLARED_TOKEN", "TUNNEL_TOKEN"), programs=("cloudflared",))
+_NAMED_NEEDS: Final = Needs(settings=(("CLOUDFLARED_TOKEN", "TUNNEL_TOKEN"),), programs=("cloudflared",))
 _QUICK_NEEDS: Final = Needs(programs=("cloudflared",))
 
 

@@ -12,7 +12,9 @@ from orchestrator.expose.tunnels.provider import Here, Needs, Possible, Start, T
 PORT: Final = 7000  # frps' default
 _LOGIN: Final = ("login to the server failed: ", "login to server failed: ", "connect to server error: ")
 
-_NEEDS: Final = Needs(tokens=("PINOCTL_FRP_SERVER",), programs=("frpc",))
+_NEEDS: Final = Needs(
+    settings=(("PINOCTL_FRP_SERVER",), ("PINOCTL_FRP_URL", "PINOCTL_FRP_REMOTE_PORT")), programs=("frpc",)
+)
 
 
 @dataclass(frozen=True, slots=True)

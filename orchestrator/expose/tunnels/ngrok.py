@@ -44,7 +44,7 @@ _CONFIG: Final = (
     "web_addr: false\ninspect_db_size: -1\nconsole_ui: false\nupdate_check: false\nremote_management: false\n"
 )
 
-_NEEDS: Final = Needs(tokens=("NGROK_AUTHTOKEN",), programs=("ngrok",))
+_NEEDS: Final = Needs(settings=(("NGROK_AUTHTOKEN",),), programs=("ngrok",))
 
 
 @dataclass(frozen=True, slots=True)

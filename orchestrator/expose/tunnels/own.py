@@ -27,7 +27,7 @@ class PlatformUrl:
         """Tell whether the platform has a URL for us."""
         where = here.platform or "this machine"
         if here.own is None:
-            return Possible(ok=False, why=f"`{where}` has no URL of its own for the gate's port")
+            return Possible(ok=False, why=f"`{where}` has no URL of its own for the gate's port", hint=here.remedy)
         rank = SHARED_RANK if here.own.shared else 0
         return Possible(ok=True, why=f"`{where}` leads `{here.own.url}` to the gate", rank=rank, caveat=here.own.note)
 
@@ -36,7 +36,7 @@ class PlatformUrl:
         if here.own is None:
             raise ValueError("asked for a URL that `possible` denied")
         own = here.own
-        return Start(port=port, url=own.url.rstrip("/"), inside=own.inside, verify=own.verify)
+        return Start(port=port, url=own.url.rstrip("/"), inside=own.inside, verify=own.verify, hint=own.hint)
 
     def read(self, line: str, stream: str, start: Start) -> Told | None:  # noqa: ARG002  # nothing writes
         """Read nothing."""

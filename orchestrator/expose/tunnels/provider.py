@@ -48,7 +48,8 @@ class Own:
     """Hold a URL that the platform leads to the gate's port; `inside` is that port as this machine calls it.
 
     `verify` is False where the certificate there is one that only its user knows. `shared`: other people's servers are
-    at other ports of the same address. `note` is what the user should know, a sentence without a full stop.
+    at other ports of the same address. `note` is what the user should know, a sentence without a full stop, and `hint`
+    what to do when it leads nowhere.
     """
 
     url: str
@@ -56,6 +57,7 @@ class Own:
     verify: bool = True
     shared: bool = False
     note: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Here:
 
     `folder` keeps what tunnels need between starts (HOME/gate), `programs` what is fetched for them. `which` finds a
     program on PATH. `machine` is the processor as `platform.machine()` says it. `forbids` is the reason why the
-    platform does not want tunnels to its machines, "" where it does not mind.
+    platform does not want tunnels to its machines, "" where it does not mind. `remedy` is what would give it an `own`.
     """
 
     environ: Mapping[str, str]
@@ -85,6 +87,7 @@ class Here:
     own: Own | None = None
     wants: Wants = field(default_factory=Wants)
     forbids: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ class Start:
     when the path is missing. `secrets` never appear in what is told. `url` is the one known beforehand, or "", and
     `inside` what it leads to, where that is not the port as it stands. `verify` is False for a certificate that nobody
     signed whom one could ask. `settle` is how many seconds to leave a new URL alone: who looks a name up too early is
-    told for long that there is none.
+    told for long that there is none. `hint` is what to do when the URL leads nowhere.
     """
 
     port: int
@@ -122,6 +125,7 @@ class Start:
     once: tuple[tuple[Path, tuple[str, ...]], ...] = ()
     secrets: tuple[str, ...] = ()
     settle: float = 0.0
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +144,9 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """List what a provider needs: variables with tokens (any one of them), and the programs that it runs."""
+    """List what a provider needs: variables, of each group any one, and the programs that it runs."""
 
-    tokens: tuple[str, ...] = ()
+    settings: tuple[tuple[str, ...], ...] = ()
     programs: tuple[str, ...] = ()
 
 

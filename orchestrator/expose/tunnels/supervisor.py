@@ -132,7 +132,8 @@ class _Link:
 class Tunnel:
     """Keep a public URL for the gate's port, by the first of `providers` (best first) that works.
 
-    `told` hears every state, in order; what it raises ends the supervision. Make it inside a running loop, then
+    `told` hears every state, in order; what it raises ends the supervision. `left` hears of each provider that was
+    given up without having held: its name, why, and what to do about that. Make it inside a running loop, then
     `start()`; `close()` ends everything.
     """
 
@@ -147,6 +148,7 @@ class Tunnel:
         effects: Effects,
         timing: Timing | None = None,
         caveats: Mapping[str, str] | None = None,
+        left: Callable[[str, str, str], None] = lambda _name, _why, _hint: None,
     ) -> None:
         self._port = port
         self._providers = tuple(providers)
@@ -156,6 +158,7 @@ class Tunnel:
         self._effects = effects
         self._timing = timing or Timing()
         self._caveats = caveats or {}
+        self._left = left
         self._task: asyncio.Task[None] | None = None
         self._tries = 0
         self._rounds = Backoff(effects.random)
@@ -208,6 +211,8 @@ class Tunnel:
                 if held:  # it worked until just now: everything else is worth a try again
                     queue = deque([each for each in order if each is not provider])
                     reasons.clear()
+                elif self._up_at is None:
+                    self._left(provider.name, down.reason, down.hint)
                 reasons.append(f"`{provider.name}`: {down.reason}")
                 hint = down.hint or hint
             left = [each for each in order if each.name not in self._out]
@@ -297,7 +302,7 @@ class Tunnel:
             if not problem and url == link.url:
                 break
             if problem and self._effects.clock() >= end and not await self._probe_gate(link):
-                raise _Down(f"`{url}` does not lead to the gate: {problem}", hint=link.hint)
+                raise _Down(f"`{url}` does not lead to the gate: {problem}", hint=link.hint or link.start.hint)
             await self._pause(link, pause)
             pause = min(pause * 1.5, self._timing.again)
         self._was_up = True
@@ -331,7 +336,7 @@ class Tunnel:
                 continue
             misses += 1
             if misses >= self._timing.misses:
-                raise _Down(f"`{url}` does not lead to the gate any more: {problem}")
+                raise _Down(f"`{url}` does not lead to the gate any more: {problem}", hint=link.start.hint)
 
     async def _probe(self, url: str, link: _Link) -> str:
         verify = link.start.verify

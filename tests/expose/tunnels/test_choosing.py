@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.engine.errors import BadInputError
-from orchestrator.expose.tunnels.choosing import choose, names
+from orchestrator.expose.tunnels.choosing import choose, names, settings_of
 from orchestrator.expose.tunnels.provider import Own, Wants
 from tests.expose.tunnels.common import here
 
@@ -99,6 +99,29 @@ def test_forced_and_unknown(tmp_path: Path):
     assert all(f"`{name}`" in (caught.value.hint or "") for name in names())
 
 
-def test_an_ssh_host_in_the_environment_that_is_none(tmp_path: Path):
-    with pytest.raises(BadInputError, match="no SSH host"):
-        choose(here(tmp_path, {"PINOCTL_SSH_TUNNEL": "a b"}))
+def test_an_ssh_host_that_is_none_keeps_nobody_else_away(tmp_path: Path):
+    choice = choose(here(tmp_path, {"PINOCTL_SSH_TUNNEL": "a b"}))
+    assert [provider.name for provider in choice.providers] == FREE
+    (left,) = [left for left in choice.left if left.name == "PINOCTL_SSH_TUNNEL"]
+    assert (left.why, "ssh:user@host" in left.hint) == ("`a b` is no SSH host", True)
+
+
+def test_a_platform_without_a_url_says_what_would_give_it_one(tmp_path: Path):
+    with pytest.raises(BadInputError, match="no URL of its own") as caught:
+        choose(here(tmp_path, remedy="no port is declared as HTTP"), "own")
+    assert caught.value.hint == "no port is declared as HTTP"
+
+
+@pytest.mark.parametrize(
+    ("tunnel", "settings"),
+    [
+        ("NGROK", (("NGROK_AUTHTOKEN",),)),
+        ("cloudflared-named", (("CLOUDFLARED_TOKEN", "TUNNEL_TOKEN"),)),
+        ("frp", (("PINOCTL_FRP_SERVER",), ("PINOCTL_FRP_URL", "PINOCTL_FRP_REMOTE_PORT"))),
+        ("cloudflared", ()),
+        ("auto", ()),
+        ("ssh:me@host", ()),
+    ],
+)
+def test_what_a_tunnel_cannot_do_without(tunnel: str, settings: tuple[tuple[str, ...], ...]):
+    assert settings_of(tunnel) == settings
