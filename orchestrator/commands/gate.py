@@ -24,7 +24,8 @@ def gate() -> None:
 @json_option
 def status(*, home: Path | None, as_json: bool) -> int:
     """Show the exposed apps: their addresses, tunnels, and how long until something is stopped."""
-    from orchestrator.commands.links import shown_links  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.limits import costs, stops  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.links import shown_links  # noqa: PLC0415  # as above
 
     found = list(shown_links(home_of(home)).values())
     if as_json:
@@ -39,11 +40,14 @@ def status(*, home: Path | None, as_json: bool) -> int:
         tunnel = each.get("tunnel") or {}
         way = " ".join(str(part) for part in (tunnel.get("provider"), tunnel.get("state")) if part) or "-"
         who = "everyone" if each.get("public") else "with a token"
-        rows.append([str(each["app"]), str(each["state"]), way, str(each.get("share_url") or each.get("url")), who])
-    output.table(rows, ["APP", "STATE", "TUNNEL", "ADDRESS", "WHO"])
+        address = str(each.get("share_url") or each.get("url") or "-")
+        rows.append([str(each["app"]), str(each["state"]), way, address, who, stops(each)])
+    output.table(rows, ["APP", "STATE", "TUNNEL", "ADDRESS", "WHO", "STOPS"])
     for each in found:
         if each.get("warning"):
             output.say(f"warning: {each['warning']}", style="yellow")
+        elif each.get("cannot_stop_because"):
+            output.say(f"warning: {costs(each['app'], each['cannot_stop_because'])}", style="yellow")
     return 0
 
 

@@ -27,10 +27,15 @@ def limits_of(options: Mapping[str, Any]) -> dict[str, Any]:
 def cautions(app: str, given: Mapping[str, Any], shown: Mapping[str, Any]) -> list[str]:
     """Say what of the wish to stop the machine will come to nothing; `shown` is what the gate made of `given`."""
     if why := shown.get("cannot_stop_because"):
-        return [f"when `{app}` is stopped by itself, the machine goes on and costs money: {why}"]
+        return [costs(app, why)]
     if given.get("at_end") == MACHINE and not _limits(shown):
         return ["`--stop-what machine` does nothing without a limit: `--stop-after-idle 30m`, or `--max-hours 8`"]
     return []
+
+
+def costs(app: str, why: str) -> str:
+    """Say that nothing will stop the machine."""
+    return f"when `{app}` is stopped by itself, the machine goes on and costs money: {why}"
 
 
 def stops(shown: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.files import AgentFiles, read_json
@@ -39,6 +39,12 @@ class View:
     def state(self) -> str:
         """The state in the words that every output uses."""
         return render(self.row.state)
+
+    def stopped_by(self, guard: str) -> View:
+        """Return the view of an app that a guard stopped for this reason, "" for none, unless it is up again."""
+        if not guard or self.row.state.phase is not Phase.STOPPED:
+            return self
+        return replace(self, row=replace(self.row, state=AppState(Phase.STOPPED, reason=f"by its guard: {guard}")))
 
     def to_json(self) -> dict[str, Any]:
         """Return what `status --json` prints of an app."""
@@ -186,9 +192,7 @@ def _fact(home: Home, name: str, said: dict[str, Any] | None) -> Fact:
 
 def _with_origin(home: Home, fact: Fact) -> Fact:
     """Look up where an app came from, which takes git and so is done once per app."""
-    from dataclasses import replace  # noqa: PLC0415  # rarely needed
-
-    from orchestrator.engine.repositories import remote_of  # noqa: PLC0415  # as above
+    from orchestrator.engine.repositories import remote_of  # noqa: PLC0415  # rarely needed
     from orchestrator.launcher import git  # noqa: PLC0415  # as above
     from orchestrator.launcher.target import hide_secrets  # noqa: PLC0415
 

@@ -32,9 +32,14 @@ def status(*, app: str | None, home: Path | None, as_json: bool) -> int:
     from orchestrator.commands.links import link_of, shown_links, warn  # noqa: PLC0415
     from orchestrator.commands.overview import survey  # noqa: PLC0415
     from orchestrator.engine.errors import PinoctlError  # noqa: PLC0415
+    from orchestrator.expose.exposures import Exposure, GateFiles, read  # noqa: PLC0415
 
     where = home_of(home)
-    views = survey(where, [installed_app(where, app)] if app is not None else None)
+    kept = read(GateFiles(where).exposed)
+    views = [
+        view.stopped_by(kept.get(view.row.name, Exposure("")).stopped)
+        for view in survey(where, [installed_app(where, app)] if app is not None else None)
+    ]
     try:
         links = shown_links(where, patience=2.0)
     except PinoctlError as error:

@@ -19,7 +19,10 @@ class Phase(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class AppState:
-    """Hold a state: `step` (from 1) of `steps` and `step_name` while installing or failed, `reason` when failed."""
+    """Hold a state: `step` (from 1) of `steps` and `step_name` while installing or failed.
+
+    `reason` is why it failed, or was stopped by itself.
+    """
 
     phase: Phase = Phase.NOT_INSTALLED
     step: int | None = None
@@ -37,12 +40,14 @@ class AppState:
 
 
 def render(state: AppState) -> str:
-    """Word a state: `installing (step 3 of 7)`, `failed (step, reason)`, or just its name."""
+    """Word a state: `installing (step 3 of 7)`, `failed (step, reason)`, `stopped (reason)`, or just its name."""
     if state.phase is Phase.INSTALLING and state.step is not None:
         return f"installing ({_step(state)})"
     if state.phase is Phase.FAILED:
         parts = [part for part in (state.step_name or _step(state), " ".join(state.reason.split())) if part]
         return f"failed ({', '.join(parts)})" if parts else "failed"
+    if state.phase is Phase.STOPPED and state.reason:
+        return f"stopped ({' '.join(state.reason.split())})"
     return str(state.phase.value)
 
 

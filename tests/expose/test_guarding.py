@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import re
 import sys
+import time
 from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 
+from orchestrator.agent.files import AgentFiles
+from orchestrator.commands.gate import status as gate_status
+from orchestrator.commands.status import status as app_status
 from orchestrator.expose.exposures import read
 from orchestrator.expose.gate.audit import read as read_audit
 from orchestrator.hosts.detection import find_platform
@@ -127,6 +135,37 @@ async def test_why_the_guard_stopped_an_app_is_kept_until_it_is_exposed_again(wo
     assert kept.stopped == "running for 3m of 1m"
     await world.expose("notes")
     assert read(world.daemon.files.exposed)["notes"].stopped == ""
+
+
+async def told(world, command, *arguments):
+    """Run a command; return what it printed, on stdout and on stderr."""
+    arguments = [*arguments, "--home", str(world.home.root)]
+    done = await asyncio.to_thread(CliRunner().invoke, command, arguments, standalone_mode=False)
+    assert done.exception is None
+    return done.stdout, done.stderr
+
+
+async def test_commands_tell_what_the_guard_will_do_and_what_it_did(world, clock):
+    world.home.app("notes").mkdir(parents=True)
+    state = AgentFiles(world.home, "notes").state
+    state.parent.mkdir(parents=True)
+    state.write_text('{"word": "stopped"}')
+    await world.expose("notes", most_seconds=3600.0, idle_seconds=1800.0)
+    await look(world, clock, 60)
+    out, _ = await told(world, gate_status)
+    assert out.splitlines()[0].endswith("STOPS")
+    assert re.search(r" app in (29|30)m \(30m unused or 1h in all\)$", out.splitlines()[1])
+    shown = json.loads((await told(world, gate_status, "--json"))[0])[0]
+    assert (shown["stop_what"], shown["stops_at"] > time.time()) == ("app", True)
+    await world.expose("notes", at_end="machine")
+    assert "warning: when `notes` is stopped by itself, the machine goes on" in (await told(world, gate_status))[1]
+    for seconds in (3600, 100):
+        await look(world, clock, seconds)
+    row = json.loads((await told(world, app_status, "notes", "--json"))[0])
+    assert (row["phase"], row["reason"]) == ("stopped", "by its guard: running for 1h3m of 1h")
+    assert " stopped (by its guard: running for 1h3m of 1h) " in (await told(world, app_status, "notes"))[0]
+    await world.ask("hide", app="notes", keep=True, failed=True)
+    assert "127.0.0.1:0" not in (await told(world, gate_status))[0]
 
 
 async def test_a_guard_that_sees_nothing_says_so_until_it_does(world, clock):

@@ -20,6 +20,7 @@ INSTALLING = AppState(Phase.INSTALLING, 3, 7, "shell.run")
         (AppState(Phase.INSTALLING, 3), "installing (step 3)"),
         (AppState(Phase.INSTALLING), "installing"),
         (STOPPED, "stopped"),
+        (AppState(Phase.STOPPED, reason="by its guard: not used for 30m"), "stopped (by its guard: not used for 30m)"),
         (AppState(Phase.STARTING, 1, 2), "starting"),
         (READY, "ready"),
         (AppState(Phase.FAILED, 2, 4, "install.js step 2", "pip\n  failed"), "failed (install.js step 2, pip failed)"),
