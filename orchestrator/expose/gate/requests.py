@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote, unquote_to_bytes
 
@@ -57,6 +58,7 @@ def is_address(target: str) -> bool:
     return target.startswith("/") and _UNFIT.search(target) is None
 
 
+@lru_cache(maxsize=64)  # each request is looked at more than once
 def own_path(target: str) -> str | None:
     """Say which address of the gate this is (what follows `/.pinoctl/`), `..` for one in disguise, None for an app's.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from itsdangerous import BadData, URLSafeSerializer
@@ -36,6 +37,7 @@ def seal(session: Session, key: bytes) -> str:
     return text if isinstance(text, str) else text.decode()
 
 
+@lru_cache(maxsize=128)  # a page asks for many things with one cookie, and what its signature says does not change
 def unseal(text: str, key: bytes) -> Session | None:
     """Read what was signed with this key; None for anything else."""
     if not text.isascii():

@@ -60,6 +60,18 @@ async def test_a_thousand_come_back_at_once_after_a_restart():
         hang_up(*pairs)
 
 
+async def test_two_hundred_downloads_at_once_are_whole():
+    half = bytes(range(256)) * 1024
+    head = b"HTTP/1.1 200 OK\r\n"
+    async with opened() as world:
+        world.app.fixed[b"/long"] = head + b"Content-Length: %d\r\n\r\n" % (len(half) * 2) + half * 2
+        chunk = b"%x\r\n%b\r\n" % (len(half), half)
+        world.app.fixed[b"/chunks"] = head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 2 + b"0\r\n\r\n"
+        got = await asyncio.gather(*(world.get(("/long", "/chunks")[at % 2]) for at in range(200)))
+        bodies = [answer.partition(b"\r\n\r\n")[2] for answer in got]
+        assert bodies == [half * 2, chunk * 2 + b"0\r\n\r\n"] * 100
+
+
 async def test_who_was_let_in_is_never_one_of_the_strangers():
     async with opened(patience=Patience(waiting=5, grace=0)) as world:
         inside = []
