@@ -84,7 +84,8 @@ class Crowd:
             for place, (wire, since) in enumerate(self._strangers.items())
             if since <= patient or len(self._strangers) - place > MOST_STRANGERS
         ]
-        for wire in [wire for wire in late if not wire.held][: max(over, 0)]:  # held: its request is looked at next
+        # What holds something is looked at next, unless it takes no answers.
+        for wire in [wire for wire in late if wire.full or not wire.held][: max(over, 0)]:
             self._cut(wire)
         if len(self._strangers) > self._waiting:
             self._look_after(self._grace)

@@ -8,6 +8,7 @@ import resource
 
 import pytest
 
+from orchestrator.expose.gate.contract import Answer
 from orchestrator.expose.gate.proxy import Patience
 from tests.expose.gate.proxies import BEARER, GET, SOCKET, opened, soon, status
 
@@ -98,6 +99,19 @@ async def test_who_is_no_longer_let_in_is_a_stranger_again():
         pairs += [await world.connect() for _ in range(5)]
         assert await cut(pairs[0])
         hang_up(*pairs)
+
+
+async def test_a_stranger_that_takes_no_answers_makes_room_although_it_goes_on_asking():
+    async with opened(patience=Patience(waiting=5, grace=0)) as world:
+        world.keeper.decide = lambda seen: Answer(401, (), bytes(1 << 20))
+        deaf = await world.connect()
+        deaf[1].transport.pause_reading()
+        deaf[1].write((GET + b"\r\n") * 1000)
+        assert await soon(lambda: any(wire.full and wire.held for wire in world.gate._wires))
+        pairs = [await world.connect() for _ in range(5)]
+        assert await soon(lambda: len(world.gate._wires) == 5)
+        assert all(not wire.held for wire in world.gate._wires)
+        hang_up(deaf, *pairs)
 
 
 async def test_strangers_have_a_moment_for_their_request():
