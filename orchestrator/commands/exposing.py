@@ -16,7 +16,7 @@ from orchestrator.commands.links import NOWHERE, link_of, warn
 from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.expose import accounts
 from orchestrator.expose.client import GateClient
-from orchestrator.expose.exposures import NONE, read, write
+from orchestrator.expose.exposures import AUTO, NONE, OWN, read, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,16 +30,6 @@ if TYPE_CHECKING:
 PATIENCE: Final = 60.0
 POLL_SECONDS: Final = 0.1
 BY_WEBSOCKET: Final = frozenset({"comfyui", "invokeai", "jupyter", "streamlit", "swarmui", "flask"})
-TOKENS: Final = {
-    "ngrok": "NGROK_AUTHTOKEN",
-    "cloudflared-named": "CLOUDFLARED_TOKEN",
-}  # what `--tunnel NAME` cannot do without
-WHERE: Final = (
-    "PINOCTL_PLATFORM",
-    "PINOCTL_PUBLIC_URL",
-    "PINOCTL_GATE_PORT",
-    "PINOCTL_TRUSTED_PROXY",
-)  # what may be said of this machine
 SETTLED: Final = frozenset({"up", "failed", "none"})
 
 
@@ -136,14 +126,22 @@ class Exposing:
 def begin(home: Home, app: str, given: Mapping[str, Any], *, restart: bool = False) -> Exposing:
     """Have the gate expose an app; raises PinoctlError. With `restart` the hours that it may run count anew."""
     client = GateClient(home)
+    if given.get("tunnel") not in {None, AUTO, NONE, OWN} and (terms := _against_tunnels(home)):
+        output.say(f"warning: {terms}; `--tunnel {given['tunnel']}` is used at your own risk", style="yellow")
     brought = accounts.brought(os.environ)
     brought.update(_typed(home, given.get("tunnel"), brought))
     wanted = {**given, "streams": streams(home, app)}
-    elsewhere = {name: os.environ[name] for name in WHERE if os.environ.get(name)}
-    shown = client.need("expose", app=app, given=wanted, restart=restart, accounts=brought, environ=elsewhere)
+    where = accounts.said_of_here(os.environ)
+    shown = client.need("expose", app=app, given=wanted, restart=restart, accounts=brought, environ=where)
     for text in cautions(app, given, shown):
         output.say(f"warning: {text}", style="yellow")
     return Exposing(client, app, shown)
+
+
+def _against_tunnels(home: Home) -> str:
+    from orchestrator.expose.surroundings import survey  # noqa: PLC0415  # looks into files
+
+    return survey(home, os.environ).platform.facts.against_tunnels
 
 
 def streams(home: Home, app: str) -> bool:
@@ -163,11 +161,20 @@ def _typed(home: Home, tunnel: str | None, brought: Mapping[str, str]) -> dict[s
     import click  # noqa: PLC0415  # only to ask
 
     from orchestrator.commands.ask import can_ask  # noqa: PLC0415  # as above
+    from orchestrator.expose.tunnels.choosing import settings_of  # noqa: PLC0415  # as above
 
-    name = TOKENS.get(tunnel or "")
-    if name is None or name in brought or name in accounts.read(GateClient(home).files.accounts) or not can_ask():
-        return {}
-    return {name: click.prompt(f"{name} (kept in HOME/gate, for you only)", hide_input=True, err=True)}
+    known = {**accounts.read(GateClient(home).files.accounts), **brought}
+    found = {}
+    for names in settings_of(tunnel):
+        name = names[0]
+        if any(known.get(each) for each in names):
+            continue
+        if name == "NGROK_AUTHTOKEN" and (token := accounts.of_ngrok(os.environ)):
+            found[name] = token
+        elif can_ask():
+            hidden = name in accounts.TOKENS
+            found[name] = click.prompt(f"{name} (kept in HOME/gate, for you only)", hide_input=hidden, err=True)
+    return found
 
 
 def _settle(

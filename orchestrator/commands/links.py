@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.commands import output
 from orchestrator.expose.client import GateClient
-from orchestrator.expose.exposures import read
+from orchestrator.expose.exposures import NONE, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,9 +116,10 @@ def _gone(home: Home, exposure: Exposure, why: str) -> dict[str, Any]:
 
     app = exposure.app
     hint = f"`pinoctl open {app}` waits for it" if why != GONE else f"`pinoctl open {app}` or `up {app}` starts it"
+    state = "none" if exposure.tunnel == NONE else "failed"
     return {
         "app": app, "state": look(home, app)["word"], "public": exposure.public, "port": None, "url": None,
         "gone": True,
-        "share_url": None, "tunnel": {"state": "failed", "provider": None, "reason": why, "hint": hint, "says": why},
+        "share_url": None, "tunnel": {"state": state, "provider": None, "reason": why, "hint": hint, "says": why},
         "warning": f"{why}; {hint}",
     }  # fmt: skip

@@ -54,8 +54,11 @@ def status(*, app: str | None, home: Path | None, as_json: bool) -> int:
             ["APP", "STATE", "PLACE", "URL", "CPU", "MEMORY", "GPU MEMORY"],
         )
         for view in views:
-            if view.row.url:
-                warn(view.row.name, link_of(links.get(view.row.name) or {}))
+            shown = links.get(view.row.name) or {}
+            if shown.get("gone"):
+                output.say(f"warning: {shown['warning']}", style="yellow")
+            elif view.row.url:
+                warn(view.row.name, link_of(shown))
     else:
         output.say(f"no app in `{where.root}`; `pinoctl up APP` installs and starts one")
     return 0

@@ -204,6 +204,9 @@ class Exposed:
             say(f"{self.app}: {error}")
             return
         self.problem = self.hint = ""
+        if not choice.providers and here.forbids:  # that keeps all of them out
+            self.problem, self.hint = here.forbids, here.remedy
+            return
         if not choice.providers:
             self.problem = "; ".join(f"{left.name}: {left.why}" for left in choice.left) or "no tunnel is possible"
             return

@@ -100,7 +100,6 @@ class Surroundings:
 
     def here(self, files: GateFiles, way: Way | None, port: int, wants: Wants) -> Here:
         """Describe this machine to the providers of tunnels; `way` leads to the gate's port, None: nothing does."""
-        terms = self.platform.facts.tunnels
         return Here(
             environ=self.environ,
             which=lambda program: shutil.which(program, path=self.environ.get("PATH")),
@@ -110,7 +109,7 @@ class Surroundings:
             platform=self.platform.facts.title,
             own=_own(way, port) if way is not None else None,
             wants=wants,
-            forbids="" if terms == "yes" else terms,
+            forbids=self.platform.facts.against_tunnels,
             remedy="" if self.way.kind == "url" else self.way.note,
         )
 

@@ -37,7 +37,7 @@ COLAB: Final = Facts(
     session="12 hours at most without a subscription, varying with use",
     idle="ends when left idle, after a time that varies and is not published",
     stopping="`google.colab.runtime.unassign()` in a cell, or Runtime > Disconnect and delete runtime",
-    tunnels="not without paid compute units",
+    tunnels="only with paid compute units",
     policies=(
         "without paid compute units, remote control and working mainly in a web interface are forbidden: use the frame",
         "runtimes that break this may be ended without warning",

@@ -38,7 +38,7 @@ class Facts:
 
     `bases` are the folders to keep a home in, the best first; where none is there, the user's own folder. `session` and
     `idle` word limits, `not documented` where no source tells. `stopping` says how to stop such a machine, `tunnels`
-    whether its terms allow them: `yes`, `no`, or under which condition.
+    whether its terms allow them: `yes`, or under which condition.
     """
 
     name: str
@@ -53,6 +53,11 @@ class Facts:
     tunnels: str = YES
     policies: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+
+    @property
+    def against_tunnels(self) -> str:
+        """What the platform's terms say against tunnels, a sentence without a full stop, "" for nothing."""
+        return "" if self.tunnels == YES else f"{self.title} allows tunnels {self.tunnels}"
 
 
 @dataclass(frozen=True, slots=True)

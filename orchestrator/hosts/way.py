@@ -288,7 +288,8 @@ def _colab(signs: Signs) -> list[Way]:  # noqa: ARG001
             "Colab frame",
             one_port=False,
             proxies=LOOPBACK,
-            note="shown in the notebook by `orchestrator.notebook.up`; only for the notebook's user, while it is open",
+            note='`from orchestrator.notebook import up` and `up("APP")` in a cell show an app in the notebook, '
+            "for its user only, while it is open",
         )
     ]
 

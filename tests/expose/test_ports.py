@@ -281,3 +281,12 @@ async def test_the_port_for_all_offers_those_that_are_there_only(world, path):
     status, page = await world.get(first["url"])
     assert status == 401, "the public one has a way of its own"
     assert "two /" not in page
+
+
+async def test_a_platform_whose_terms_forbid_tunnels_names_its_own_way(world):
+    await world.app("notes")
+    await world.begin(PINOCTL_PLATFORM="colab")
+    shown = (await world.ask("expose", app="notes", given={"tunnel": "auto"}))["tunnel"]
+    assert shown["state"] == "failed"
+    assert shown["reason"] == "Google Colab allows tunnels only with paid compute units"
+    assert "from orchestrator.notebook import up" in shown["hint"]
