@@ -290,11 +290,12 @@ class Daemon:
             raise
         return exposed
 
-    async def _shared_port(self, exposure: Exposure, way: Way) -> Gate | None:
+    async def _shared_port(self, exposure: Exposure, way: Way) -> tuple[Gate, Way] | None:
         """Return the port for all apps where a way of the platform leads to one only and it can be had.
 
-        Raises BadInputError for a public app beside closed ones: whoever gets a script into it would act in the others
-        with their visitors' cookies.
+        The way that leads others there already is returned with it, else the one asked for. Raises BadInputError for
+        a public app beside closed ones: whoever gets a script into it would act in the others with their visitors'
+        cookies.
         """
         if not way.one_port:
             return None
@@ -308,11 +309,15 @@ class Daemon:
                 f"`{exposure.app}` would share one port with {names}, and only one side of them is public",
                 hint="give it a way of its own, for example `--tunnel cloudflared`, or hide the others first",
             )
-        before = self._common_way
-        if self._common is None or before is None or not follow(self.machinery, self._common, before, way):
+        common, before = self._common, self._common_way
+        if common is None or before is None:
+            return None
+        if before.name != way.name and any(each.by_own for each in company):
+            way = before
+        if not follow(self.machinery, common, before, way):
             return None
         self._common_way = way
-        return self._common
+        return common, way
 
     async def _hide(self, request: Mapping[str, Any]) -> dict[str, Any]:
         app = _app(request)

@@ -54,7 +54,7 @@ class Machinery:
     keys: Keys
     admission: Admission
     apps: Apps
-    common: Callable[[Exposure, Way], Awaitable[Gate | None]]  # the port for all apps, where there is one for this
+    common: Callable[[Exposure, Way], Awaitable[tuple[Gate, Way] | None]]  # the port for all apps, if there is one
     astray: Callable[[str, str, str], None]  # app, why its way does not lead to the gate, what to do about it
     watcher: Watcher
     use: Use
@@ -156,7 +156,7 @@ class Exposed:
             if way.name in self.astray:
                 continue
             if (common := await shared.common(exposure, way)) is not None:
-                return _Place(common, way, fallback)
+                return _Place(*common, fallback)
             try:
                 return _Place(await self._at(way, exposure.port), way, fallback)
             except (GateError, CertificateError) as error:

@@ -24,7 +24,7 @@ PROGRAM = """
         starts.write_text("x" * (count + 1))
         {body}
 
-    sys.exit(keep_alive(serve, sleep=lambda seconds: None))
+    sys.exit(keep_alive(serve, died=lambda: os.environ.pop("SAID_FIRST", None), sleep=lambda seconds: None))
 """
 
 
@@ -53,6 +53,14 @@ def test_what_dies_is_started_again_and_what_ends_is_not(tmp_path, body, status,
     assert process.returncode == status, said
     assert len(file.read_text()) == starts
     assert said.count("it is started again") == starts - 1
+
+
+def test_what_is_outdated_is_dropped_before_the_next_one_is_started(tmp_path):
+    body = "sys.stderr.write(f'{count}:{os.environ.get(str(\"SAID_FIRST\"))} '); return 0 if count else 1"
+    _, process = supervised(tmp_path, body, env={**os.environ, "SAID_FIRST": "yes"})
+    _, said = process.communicate(timeout=30)
+    assert "0:yes " in said
+    assert "1:None " in said
 
 
 def test_a_signal_reaches_the_child_and_ends_both(tmp_path):
