@@ -45,7 +45,8 @@ def stops(shown: Mapping[str, Any]) -> str:
         return "-"
     left = shown.get("stops_in")
     when = f"after {limits}" if left is None else f"in {rough(left)} ({limits})"
-    return f"{shown.get('stop_what')} {when}"
+    what = "app" if shown.get("cannot_stop_because") else shown.get("stop_what")
+    return f"{what} {when}"
 
 
 def _limits(shown: Mapping[str, Any]) -> list[str]:

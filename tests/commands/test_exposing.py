@@ -80,6 +80,7 @@ def test_when_something_is_stopped_is_told_in_a_few_words():
     assert stops({"stop_what": "app"}) == "-"
     shown = {"stop_what": "machine", "stop_after_idle": 1800.0, "max_seconds": 28800.0, "stops_in": 1740.2}
     assert stops(shown) == "machine in 29m (30m unused or 8h in all)"
+    assert stops({**shown, "cannot_stop_because": "no key"}).startswith("app in 29m ")
     assert stops({"stop_what": "app", "max_seconds": 60.0, "stops_in": None}) == "app after 1m in all"
 
 
