@@ -288,6 +288,7 @@ async def test_others_are_served_while_passwords_are_looked_at_and_only_few_wait
     assert refused.result()[0].status == 429
     answer, _ = await world.visit(f"{world.one}/?token={world.keys.token('one')}")
     assert answer.status == 200
+    assert await soon(lambda: slow.began)
     assert len(slow.began) == 1
     slow.set()
     assert [answer.status for answer, _ in await asyncio.gather(*waiting)] == [303] * MOST_PASSWORDS
