@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import click
 
 from orchestrator.commands import output
 from orchestrator.commands.options import home_of, home_option, json_option
+from orchestrator.engine.errors import BadInputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,4 +74,36 @@ def log(*, lines: int, home: Path | None, as_json: bool) -> int:
         output.data(f"{at} {output.clean(str(entry.get('event')))} {rest}")
     if not entries:
         output.say("nobody came yet")
+    return 0
+
+
+@gate.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@home_option
+@json_option
+def forget(*, names: tuple[str, ...], home: Path | None, as_json: bool) -> int:
+    """Forget tokens and settings of tunnels, and what was said of this machine; without NAME, show which are kept."""
+    from orchestrator.expose import accounts  # noqa: PLC0415  # `--help` does without
+    from orchestrator.expose.client import GateClient  # noqa: PLC0415
+
+    client = GateClient(home_of(home))
+    if unknown := [name for name in names if name not in accounts.KEPT]:
+        hint = f"it keeps {', '.join(f'`{name}`' for name in sorted(accounts.KEPT))}"
+        raise BadInputError(f"`{unknown[0]}` is nothing that the gate keeps", hint=hint)
+    before = accounts.read(client.files.accounts)
+    wanted = sorted({*names, *(accounts.SAME if set(names) & set(accounts.SAME) else ())})
+    if wanted and client.ask("forget", names=wanted) is None:
+        accounts.keep(client.files.accounts, dict.fromkeys(wanted, ""))
+    gone = [name for name in wanted if name in before]
+    kept = sorted(set(before) - set(gone))
+    if as_json:
+        output.as_json({"forgotten": gone, "kept": kept})
+        return 0
+    if names:
+        output.say(f"forgotten: {', '.join(gone)}" if gone else "none of these was kept")
+    else:
+        output.say(f"kept: {', '.join(kept)}" if kept else "nothing is kept")
+    for name in wanted:
+        if os.environ.get(name):
+            output.hint(f"`{name}` is set here, so the next command that exposes an app brings it again")
     return 0

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
+import sys
 
 import pytest
+from click.testing import CliRunner
 
 from orchestrator.commands import exposing
 from orchestrator.commands.exposing import asked, called_for, given_exposure, hide, look, streams
+from orchestrator.commands.gate import gate
 from orchestrator.commands.limits import cautions, stops
 from orchestrator.commands.links import NOWHERE, Link, link_of
 from orchestrator.engine.errors import BadInputError
 from orchestrator.engine.home import Home
+from orchestrator.expose import accounts
 from orchestrator.expose.exposures import Exposure, GateFiles, read, write
+from tests.commands.terminal import Terminal
 
 NOTHING = {"tunnel": None, "no_tunnel": False, "public": None, "framed": None, "stop_after_idle": None,
            "max_hours": None, "stop_what": None}  # fmt: skip
@@ -185,6 +192,72 @@ def test_down_without_a_gate_keeps_the_door_closed_for_the_next_one(home):
 def test_apps_that_need_event_streams(home):
     assert not streams(home, "comfyui")
     assert streams(home, "an-app-that-nobody-knows"), "better safe: many of them are Gradio apps"
+
+
+ASK = """
+import json, sys
+from pathlib import Path
+from orchestrator.commands.exposing import _typed
+from orchestrator.engine.home import Home
+print(json.dumps(_typed(Home(Path(sys.argv[1])), sys.argv[2], {})), "is what was typed")
+"""
+
+
+def asking(home, tunnel, folder):
+    environ = {"HOME": str(folder), "PATH": "/usr/bin:/bin", "TERM": "dumb"}
+    return Terminal([sys.executable, "-c", ASK, str(home.root), tunnel], {**os.environ, **environ})
+
+
+@pytest.mark.parametrize(
+    ("tunnel", "asked_for", "kept"),
+    [
+        ("NGROK", ["NGROK_AUTHTOKEN"], {}),
+        ("cloudflared-named", ["CLOUDFLARED_TOKEN"], {}),
+        ("cloudflared-named", [], {"TUNNEL_TOKEN": "t"}),
+        ("frp", ["PINOCTL_FRP_SERVER", "PINOCTL_FRP_URL"], {}),
+        ("frp", ["PINOCTL_FRP_SERVER"], {"PINOCTL_FRP_REMOTE_PORT": "7000"}),
+        ("auto", [], {}),
+    ],
+)
+def test_a_person_is_asked_for_what_the_wanted_tunnel_cannot_do_without(home, tmp_path, tunnel, asked_for, kept):
+    accounts.keep(GateFiles(home).accounts, kept)
+    person = asking(home, tunnel, tmp_path)
+    for name in asked_for:
+        person.expect(f"{name} (kept in HOME/gate, for you only)")
+        person.type("brought\n")
+    told = person.expect("is what was typed")
+    assert json.dumps(dict.fromkeys(asked_for, "brought")) in told
+    assert person.end() == 0
+
+
+def test_ngroks_own_token_spares_the_question(home, tmp_path):
+    folder = tmp_path / ".config" / "ngrok"
+    folder.mkdir(parents=True)
+    (folder / "ngrok.yml").write_text("agent:\n  authtoken: 2abc\n")
+    person = asking(home, "ngrok", tmp_path)
+    assert '{"NGROK_AUTHTOKEN": "2abc"}' in person.expect("is what was typed")
+    assert person.end() == 0
+
+
+def test_what_is_kept_is_shown_by_name_and_forgotten(home, monkeypatch):
+    path = GateFiles(home).accounts
+    accounts.keep(path, {"NGROK_AUTHTOKEN": "2abc", "CLOUDFLARED_TOKEN": "3def", "PINOCTL_GATE_PORT": "7860"})
+    monkeypatch.setenv("TUNNEL_TOKEN", "4ghi")
+
+    def forget(*names):
+        ran = CliRunner().invoke(gate, ["forget", *names, "--home", str(home.root)])
+        assert "2abc" not in ran.output
+        return ran
+
+    assert "kept: CLOUDFLARED_TOKEN, NGROK_AUTHTOKEN, PINOCTL_GATE_PORT" in forget().output
+    told = forget("TUNNEL_TOKEN", "PINOCTL_GATE_PORT").output
+    assert "forgotten: CLOUDFLARED_TOKEN, PINOCTL_GATE_PORT" in told
+    assert "`TUNNEL_TOKEN` is set here" in told
+    assert accounts.read(path) == {"NGROK_AUTHTOKEN": "2abc"}
+    assert "none of these" in forget("PINOCTL_FRP_TOKEN").output
+    refused = forget("PATH").exception
+    assert isinstance(refused, BadInputError)
+    assert "`NGROK_AUTHTOKEN`" in refused.hint
 
 
 def test_how_an_app_is_that_has_no_agent(home):

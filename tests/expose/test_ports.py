@@ -7,6 +7,7 @@ import contextlib
 import shutil
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -119,6 +120,22 @@ async def test_a_certificate_is_looked_at_again_for_as_long_as_its_port_is_open(
     await world.ask("hide", app="notes")
     assert kept.cancelled()
     assert gate.port == 0
+
+
+async def test_a_certificate_that_cannot_be_used_is_told_where_a_tunnel_stands_in(world, path, certificate):
+    Path(certificate[0]).write_text("no certificate")  # noqa: ASYNC240  # a small file of this test
+    await world.app("notes")
+    port = free_port()
+    await world.begin(**vast(port, path=path))
+    await world.ask("expose", app="notes", given={"tunnel": "auto"})
+    shown = await world.shown("notes", up)
+    why = f"Vast.ai port cannot be used for `notes`: the certificate `{certificate[0]}`"
+    assert shown["tunnel"]["provider"] == TUNNEL
+    assert why in shown["tunnel"]["caveat"]
+    assert why in shown["tunnel"]["says"]
+    with pytest.raises(PinoctlError, match=r"Vast\.ai port cannot be used for `notes`") as caught:
+        await world.ask("expose", app="notes", given={"tunnel": "own"})
+    assert "renew the machine's certificate" in caught.value.hint
 
 
 @pytest.mark.parametrize("tunnel", ["auto", "none", TUNNEL])
