@@ -73,7 +73,7 @@ NO_TRAILER = HOP | {
 SHARED_CACHES = frozenset({"cdn-cache-control", "cloudflare-cdn-cache-control", "surrogate-control"})
 LOCAL = frozenset({"127.0.0.1", "localhost", "0.0.0.0", "::1", "::"})  # noqa: S104  # compared with, not bound to
 
-_REFRESH = re.compile(r"""(?i)^(\s*[\d.]*\s*[;,\s]\s*(?:url\s*=\s*)?["']?)([^"'\s]+)""")
+_REFRESH = re.compile(r"""(?i)^([\d.\s]*(?:[;,]\s*)?(?:url\s*=\s*)?["']?)([^"'\s]+)""")
 _DOMAIN = re.compile(r"(?i);\s*domain\s*=([^;]*)")
 
 
