@@ -57,9 +57,12 @@ def as_data(platform: Platform, signs: Signs, ways: tuple[Way, ...], home: Home)
     for folder in data["folders"]:
         folder["free"] = free_bytes(folder["path"])
     why_not = can_stop(platform, signs)
+    kept = home_folder(platform, home)
     return {
         **data,
         "home": str(home.root),
+        "home_folder": None if kept is None else kept.path,
+        "home_survives_stop": None if kept is None else kept.stop,
         "docker": {**data["docker"], "socket": docker_socket(signs)},
         "ways": [way.to_json() for way in ways],
         "can_stop": not why_not,
@@ -70,6 +73,7 @@ def as_data(platform: Platform, signs: Signs, ways: tuple[Way, ...], home: Home)
 
 def lines(platform: Platform, signs: Signs, ways: tuple[Way, ...], home: Home) -> Iterator[tuple[str, str]]:
     """Yield what is shown to people: a heading and a text each."""
+    from orchestrator.hosts.homes import lasting  # noqa: PLC0415
     from orchestrator.hosts.stopping import can_stop  # noqa: PLC0415
 
     facts = platform.facts
@@ -81,7 +85,9 @@ def lines(platform: Platform, signs: Signs, ways: tuple[Way, ...], home: Home) -
         yield "  because", "PINOCTL_PLATFORM says so" if told else "nothing speaks for anything else"
     for name, each in platform.against:
         yield "  although", f"{each.sign}: {each.says} ({'strong' if each.strong else 'weak'} for `{name}`)"
-    yield "home", f"`{home.root}`{_room(str(home.root))}"
+    kept = home_folder(platform, home)
+    lasts = f", on `{kept.path}`: {lasting(kept)}" if kept is not None else ""
+    yield "home", f"`{home.root}`{_room(str(home.root))}{lasts}"
     for folder in facts.folders:
         yield "folder", _folder(folder)
     socket = docker_socket(signs)
@@ -100,6 +106,38 @@ def lines(platform: Platform, signs: Signs, ways: tuple[Way, ...], home: Home) -
     for name in OVERRIDES:
         if value := signs.environ.get(name):
             yield "override", f"{name}={value}"
+
+
+def home_folder(platform: Platform, home: Home) -> Folder | None:
+    """Return the folder of the platform that a home lies in, None where nothing is known of it."""
+    from orchestrator.hosts.homes import folder_of  # noqa: PLC0415
+
+    path = os.path.realpath(home.root)
+    return folder_of(platform.facts, path, on_root=on_root_disk(path))
+
+
+def on_root_disk(path: str) -> bool:
+    """Tell whether a folder is on the disk of `/`, or would be made there."""
+    there = Path(path)
+    while not there.exists():
+        there = there.parent
+    return there.stat().st_dev == Path("/").stat().st_dev
+
+
+def warn_of_loss(home: Home) -> None:
+    """Say so where a rented machine's home does not survive that the machine is stopped."""
+    from orchestrator.expose.surroundings import NOT_RENTED  # noqa: PLC0415
+    from orchestrator.hosts.detection import find_platform  # noqa: PLC0415
+    from orchestrator.hosts.homes import better_place  # noqa: PLC0415
+    from orchestrator.hosts.platform import NO  # noqa: PLC0415
+    from orchestrator.hosts.signs import signs_here  # noqa: PLC0415
+
+    platform = find_platform(signs_here())
+    kept = home_folder(platform, home) if platform.name not in NOT_RENTED else None
+    if kept is None or kept.stop != NO or home.drive.is_symlink():  # models and what finds apps again are elsewhere
+        return
+    output.say(f"warning: the home `{home.root}` does not survive a stop of this machine", style="yellow")
+    output.hint(better_place(platform.facts, os.path.realpath(home.root)))
 
 
 def _folder(folder: Folder) -> str:

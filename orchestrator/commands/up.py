@@ -196,7 +196,8 @@ def ensure_room(home: Home, text: str, name: str | None) -> None:
 
 def fetched_app(home: Home, text: str, name: str | None, *, quiet: bool) -> Fetched:
     """Get the launcher on disk, and put it in the index."""
-    from orchestrator.commands.progress import Progress  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.host import warn_of_loss  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.progress import Progress  # noqa: PLC0415
     from orchestrator.launcher.fetch import fetch  # noqa: PLC0415
     from orchestrator.launcher.names import installed  # noqa: PLC0415
     from orchestrator.launcher.target import parse_target  # noqa: PLC0415
@@ -212,6 +213,8 @@ def fetched_app(home: Home, text: str, name: str | None, *, quiet: bool) -> Fetc
     if fetched.created and not quiet:
         what = f"linked to `{fetched.source}`" if fetched.source else f"cloned from `{fetched.origin}`"
         progress.line(f"`{fetched.name}` is {what}")
+    if fetched.created:
+        warn_of_loss(home)
     _remember(home, fetched)
     return fetched
 

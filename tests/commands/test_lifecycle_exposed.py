@@ -90,7 +90,9 @@ def test_a_way_that_was_asked_for_and_does_not_work_is_a_failure(run, launcher):
     assert (asked.json["state"], asked.json["share_link"]) == ("ready", None)
     assert "ERR_NGROK_105" in asked.json["share_problem"]
     assert asked.json["local_link"].startswith("http://127.0.0.1:")
-    assert asked.err.index("warning: Google Colab allows tunnels only with paid") < asked.err.index("install.js step 1 of 3")
+    assert asked.err.index("warning: Google Colab allows tunnels only with paid") < asked.err.index(
+        "install.js step 1 of 3"
+    )
     assert asked.err.count("hint: Set `NGROK_AUTHTOKEN` to the token of") == 1
     again = run("up", "away", platform="colab")
     assert (again.status, again.last) == (0, asked.json["local_link"]), "the app is ready, and this asked for no more"

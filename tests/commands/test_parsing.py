@@ -276,3 +276,19 @@ def test_click_errors_are_worded_as_ours():
     error = cli.usage_error(click.UsageError("Invalid value for 'X': 'y' is wrong."))
     assert str(error) == "invalid value for `X`: `y` is wrong"
     assert error.exit_status == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["people", "add", "anna", "--password-file"],
+        ["up", "comfyui", "--answers"],
+        ["plan", "comfyui", "--hardware"],
+        ["catalog", "add"],
+    ],
+)
+def test_a_file_that_is_no_text_is_bad_input(invoke, tmp_path, arguments):
+    (tmp_path / "raw").write_bytes(b"\xff\xfe caf\xe9 \x00")
+    status, out, err = invoke(*arguments, tmp_path / "raw")
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")

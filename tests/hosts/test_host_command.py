@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.commands.host import as_data, docker_socket, lines
+import cli
+from orchestrator.commands.host import as_data, docker_socket, lines, on_root_disk
 from orchestrator.engine.home import Home
 from orchestrator.hosts.detection import find_platform
 from orchestrator.hosts.facts import PLATFORMS
@@ -94,6 +95,41 @@ def test_every_platform_can_be_shown(name, tmp_path):
 def test_what_spoke_for_others_is_shown(tmp_path):
     rows = shown(machine(RUNPOD, {"/.dockerenv": ""}), tmp_path)
     assert ("  although", "/.dockerenv: is there (weak for `container`)") in rows
+
+
+@pytest.mark.parametrize(
+    ("home", "on_root", "words"),
+    [
+        ("/root/pinokio", True, "on `/`: does not survive a stop"),
+        ("/workspace/pinokio", True, "on `/`: does not survive a stop"),
+        ("/workspace/pinokio", False, "on `/workspace`: survives a stop"),
+    ],
+)
+def test_it_says_whether_the_home_survives(monkeypatch, home, on_root, words):
+    monkeypatch.setattr("orchestrator.commands.host.on_root_disk", lambda _path: on_root)
+    assert dict(shown(machine(RUNPOD), home))["home"].endswith(words)
+
+
+def test_the_disk_of_a_folder_that_is_not_there_yet(tmp_path):
+    assert on_root_disk("/pinokio/that/is/not/there")
+    assert not on_root_disk("/proc/self")
+    assert on_root_disk(str(tmp_path / "a/b")) == (tmp_path.stat().st_dev == Path("/").stat().st_dev)
+
+
+@pytest.mark.parametrize(("platform", "warned"), [("runpod", True), ("vast", False), ("kubernetes", False)])
+def test_up_warns_of_a_home_that_is_lost_when_an_app_comes_into_it(monkeypatch, tmp_path, capfd, platform, warned):
+    monkeypatch.setattr("orchestrator.commands.host.on_root_disk", lambda _path: True)
+    monkeypatch.setattr("orchestrator.commands.up.bring_up", lambda *_args, **_given: 0)
+    for name, value in {"PINOCTL_PLATFORM": platform, "PINOCTL_PLACE": "host", "PINOCTL_IGNORE_DISK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/pinokio.js").write_text("module.exports = {}")
+    for first in (True, False):
+        assert cli.invoke(["up", str(tmp_path / "app"), "--home", str(tmp_path / "home")]) == 0
+        said = capfd.readouterr().err
+        lost = f"warning: the home `{tmp_path}/home` does not survive a stop of this machine"
+        assert (lost in said) is (warned and first)
+        assert ("set PINOCTL_HOME to a folder in it" in said) is (warned and first)
 
 
 def test_a_socket_of_the_user_is_found(tmp_path):
