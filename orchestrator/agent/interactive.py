@@ -76,7 +76,7 @@ def environment(home: Home, folder: Path, say: Say) -> dict[str, str]:
 
 def _given(folder: Path, text: str) -> Path:
     path = Path(os.path.normpath(folder / Path(text).expanduser()))
-    if not (path / "bin" / "activate").is_file():
+    if not _is_file(path / "bin" / "activate"):
         others = ", ".join(f"`{found.relative_to(folder)}`" for found in environments(folder))
         raise BadInputError(
             f"`{path}` is no virtual environment", hint=f"the app has {others}" if others else "the app has none"
@@ -104,7 +104,7 @@ def environments(folder: Path) -> list[Path]:
         for parent in level:
             for child in _folders(parent):
                 seen += 1
-                if (child / "pyvenv.cfg").is_file() and (child / "bin" / "activate").is_file():
+                if _is_file(child / "pyvenv.cfg") and _is_file(child / "bin" / "activate"):
                     found.append(child)
                 elif not child.name.startswith(".") and child.name not in _SKIPPED and seen < _MOST:
                     below.append(child)
@@ -113,6 +113,13 @@ def environments(folder: Path) -> list[Path]:
         found,
         key=lambda path: (len(path.parts), _USUAL.index(path.name) if path.name in _USUAL else len(_USUAL), str(path)),
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # its folder is somebody else's alone: a mount may have brought it
+        return False
 
 
 def _folders(parent: Path) -> list[Path]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from orchestrator.agent.interactive import command_line, environments
+from orchestrator.agent.interactive import _given, command_line, environments
 from orchestrator.commands import output
 from orchestrator.commands.logs import followed, plain_lines, start_of_tail
 from orchestrator.commands.offers import Offers
@@ -184,6 +185,35 @@ def test_virtual_environments_are_found_the_likely_one_first(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path)
     assert [str(path.relative_to(tmp_path)) for path in environments(tmp_path)] == ["venv", ".venv", "zenv", "app/env"]
     assert environments(tmp_path / "none") == []
+
+
+@pytest.fixture
+def unprivileged():
+    """Have no more rights than any user while the test runs: root may look into everything."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    yield
+    os.seteuid(before)
+
+
+@pytest.fixture
+def half_readable(tmp_path, monkeypatch):
+    """Be in an app's folder with an environment and a folder that only its owner may look into."""
+    (tmp_path / "env/bin").mkdir(parents=True)
+    for name in ("env/pyvenv.cfg", "env/bin/activate"):
+        (tmp_path / name).touch()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/locked").mkdir(mode=0)
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)  # the folders above are the tests' user's alone
+
+
+@pytest.mark.usefixtures("half_readable", "unprivileged")
+def test_a_folder_that_cannot_be_looked_into_has_no_environment():
+    assert environments(Path()) == [Path("env")]
+    with pytest.raises(BadInputError, match="is no virtual environment"):
+        _given(Path(), "data/locked")
 
 
 def test_sizes_are_for_people():
