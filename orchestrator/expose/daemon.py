@@ -387,6 +387,7 @@ class Daemon:
                 await there.take_next_way(why, hint)
                 await self._close_common()
                 self._save(there.exposure)
+            there.moving = False
 
     async def _close_when_gone(self, app: str) -> None:
         await self._sleep(GONE_SECONDS)

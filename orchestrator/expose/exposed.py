@@ -96,6 +96,7 @@ class Exposed:
     cannot_stop: str = ""  # why the machine that is to be stopped some time cannot be
     left_running: str = ""  # what the guard could not stop, and tries no more
     worked: bool = False  # whether the app was seen at work since its door was opened
+    moving: bool = False  # whether the platform's next way is about to be taken
     _proved: bool = False  # whether the platform's way led to the gate
     _watch: Watch | None = None
     _guarding: asyncio.Task[None] | None = None
@@ -259,18 +260,24 @@ class Exposed:
 
     async def take_next_way(self, why: str, hint: str) -> None:
         """Go by the platform's next way, as this one does not lead to the gate; by this one still if there is none."""
-        others = [way for way in self.shared.surroundings.leading(self.exposure.tunnel) if way.name not in self.astray]
-        if self.way is None or self._proved or not any(way.name != self.way.name for way in others):
+        if self.way is None or not self._has_next_way():
             return
         name = self.way.name
         self.astray[name] = (why, hint)
         try:
             await self.change(self.exposure, again=True)
-        except PinoctlError:
+        except (PinoctlError, OSError) as error:
+            say(f"{self.app}: {error}")
             del self.astray[name]
 
+    def _has_next_way(self) -> bool:
+        ways = self.shared.surroundings.leading(self.exposure.tunnel)
+        others = [way for way in ways if self.way is not None and way.name not in {*self.astray, self.way.name}]
+        return bool(others) and not self._proved
+
     def _left(self, provider: str, why: str, hint: str) -> None:
-        if provider == OWN:
+        if provider == OWN and self._has_next_way():
+            self.moving = True
             self.shared.astray(self.app, why, hint)
 
     def _tell(self, state: State) -> None:
@@ -410,6 +417,8 @@ class Exposed:
                 "trying": bool(self.problem) and self.exposure.tunnel != AUTO,
                 "reason": self.problem, "hint": self.hint, "says": self.problem,
             }  # fmt: skip
+        if state.status == "failed" and self.moving:  # who waits is not to give up now
+            state = replace(state, status="connecting")
         if state.status == "up":
             state = replace(state, caveat=". ".join(filter(None, (self.fallback, state.caveat))))
         elif state.status == "failed":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 from dataclasses import replace
@@ -90,6 +91,21 @@ async def test_a_tunnel_of_the_users_comes_before_a_port_that_strangers_share(wo
     await world.ask("expose", app="notes", given={"tunnel": "auto"})
     shown = await world.shown("notes", lambda shown: up(shown) and shown["port"] == port)
     assert shown["tunnel"]["provider"] == TUNNEL
+
+
+async def test_nobody_is_told_that_it_failed_before_the_next_way_was_tried(world):
+    await world.app("notes")
+    await world.begin(**runpod(free_port()))
+    await world.ask("expose", app="notes", given={"tunnel": "own"})
+    await world.daemon._work.acquire()  # somebody else's command is at work
+    while not exposed(world).moving:  # noqa: ASYNC110  # as another process would see it
+        await asyncio.sleep(0.01)
+    while exposed(world).tunnel.state.status != "failed":  # noqa: ASYNC110  # as above
+        await asyncio.sleep(0.01)
+    assert (await world.ask("state", app="notes"))["tunnel"]["state"] == "connecting"
+    world.daemon._work.release()
+    await world.shown("notes", up)
+    assert not exposed(world).moving
 
 
 async def test_all_ways_that_failed_are_told_with_what_to_do_and_tried_again_from_the_best_on(world, proxy):

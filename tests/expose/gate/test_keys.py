@@ -244,7 +244,9 @@ def test_keys_of_a_given_token_need_no_file(tmp_path, monkeypatch):
     assert keys.opened_by(share.token.encode()).share == share
     assert list(tmp_path.iterdir()) == []
     for short in ("", "1", given[:-1]):
-        with pytest.raises(BadInputError, match=f"fewer than 22 characters can be guessed, and this one has {len(short)}"):
+        with pytest.raises(
+            BadInputError, match=f"fewer than 22 characters can be guessed, and this one has {len(short)}"
+        ):
             Keys.of_token("one", short)
 
 
