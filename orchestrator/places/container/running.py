@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.engine.errors import PinoctlError
-from orchestrator.places.container import code, gpus, images, names, own, ports
+from orchestrator.places.container import code, gpus, images, names, own, ports, variables
 from orchestrator.places.container.containers import Spec, run_spec
 from orchestrator.places.container.docker import Docker, DockerError, told
 from orchestrator.places.container.living import PortTakenError, create, find, remove, start, stop, unpause
@@ -123,6 +123,7 @@ class Running:
             self.forget_images()
             return Ensured(following, started=True)
         container = str(there["Id"])
+        variables.bring(self.docker, self.home, container)
         if there["State"].get("Paused"):
             self.say("its container was paused, and goes on")
             unpause(self.docker, container)
@@ -140,7 +141,7 @@ class Running:
         """
         if there is None:
             try:
-                yield create(self.docker, spec)
+                yield self._create(spec)
             except BaseException:
                 with contextlib.suppress(PinoctlError):  # see below
                     remove(self.docker, self.name)
@@ -161,7 +162,7 @@ class Running:
     def _successor(self, spec: Spec, there: Mapping[str, Any]) -> str:
         """Make the successor and bring the user's files there; the app is stopped once it is clear that it can be."""
         remove(self.docker, self._named("next"))
-        following = create(self.docker, Spec(self._named("next"), spec.body))
+        following = self._create(Spec(self._named("next"), spec.body))
         from orchestrator.places.container.carry import carry, refuse_hidden  # noqa: PLC0415  # only to replace one
 
         old, client, roots = str(there["Id"]), self.docker.client, (f"/pinokio/api/{self.app}", "/home/pinokio")
@@ -169,6 +170,11 @@ class Running:
         stop(self.docker, old)
         carry(client, old, following, roots=roots, say=self.say)
         return following
+
+    def _create(self, spec: Spec) -> str:
+        container = create(self.docker, spec)
+        variables.bring(self.docker, self.home, container)
+        return container
 
     def _go_back(self, *, start_again: bool) -> None:
         remove(self.docker, self._named("next"))
