@@ -92,7 +92,8 @@ FRAME = """<!doctype html><title>outer</title><h1>somebody's site</h1><iframe sr
 def test_an_app_in_a_frame_of_another_site_over_https(lab, profile, tmp_path, framed, monkeypatch):
     name = "framed" if framed else "unframed"
     monkeypatch.setitem(lab.env, "PINOCTL_TRUSTED_PROXY", "127.0.0.1")
-    lab.up(name, "--no-tunnel", "--framed" if framed else "--not-framed")
+    lab.up(name, "--no-tunnel")
+    lab.good("expose", name, "--no-tunnel", "--framed" if framed else "--not-framed")
     shown = lab.shown(name)
     token = parts(shown["link"])[1]
     tls = certificate(tmp_path)
