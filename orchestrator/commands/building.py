@@ -122,16 +122,14 @@ def _size(text: str | None, option: str) -> int | None:
     """Return the bytes of a limit, 0 for `none`, which takes an earlier one back."""
     if text is None:
         return None
-    return 0 if text == "none" else settings.parse_size(text, option)
+    least = settings.LEAST_MEMORY if option == "--memory" else settings.LEAST
+    return 0 if text == "none" else settings.parse_size(text, option, least=least)
 
 
 def chosen_settings(home: Home, app: str, place: str, given: Mapping[str, Any]) -> settings.Settings:
     """Return an app's settings with those of the command line put in, checked."""
-    mounts = tuple(given.get("mount") or ())
-    if mounts == ("none",):
-        mounts, taken_back = (), True
-    else:
-        taken_back = False
+    words = tuple(given.get("mount") or ())
+    mounts = tuple(each for each in words if each != "none")
     if mounts:
         here = look_round(os.environ).endpoint.url.startswith("unix:")
         for mount in mounts:
@@ -148,9 +146,11 @@ def chosen_settings(home: Home, app: str, place: str, given: Mapping[str, Any]) 
         cpus=given.get("cpus"),
         pids=given.get("pids"),
         mounts=mounts,
-        base=given.get("base"),
+        base=None if given.get("base") == "none" else given.get("base"),
         **sizes,
     )
-    if taken_back:
+    if words and not mounts:
         chosen = replace(chosen, mounts=())
+    if given.get("base") == "none":
+        chosen = replace(chosen, base=None)
     return replace(chosen, gpus=None) if chosen.gpus == "auto" else chosen

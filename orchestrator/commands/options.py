@@ -71,7 +71,7 @@ def container_options(function: Function) -> Function:
 
 
 def _cpus(text: str) -> Any:
-    return 0 if text == "none" else click.FloatRange(min=0, min_open=True)(text)
+    return 0 if text == "none" else click.FloatRange(min=0.01)(text)
 
 
 def _pids(text: str) -> Any:
@@ -112,9 +112,11 @@ _CONTAINER_OPTIONS: tuple[Callable[..., Any], ...] = (
         "--mount",
         multiple=True,
         metavar="SOURCE:TARGET",
-        help="Mount a folder or volume; may be repeated; `none` takes back those of before.",
+        help="Mount a folder or volume; may be repeated, and takes the place of those of before; `none` mounts none.",
     ),
-    click.option("--base", metavar="IMAGE", help="The image that the base image begins with."),
+    click.option(
+        "--base", metavar="IMAGE", help="The image that the base image begins with, or `none` for pinoctl's choice."
+    ),
 )
 
 

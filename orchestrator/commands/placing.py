@@ -13,11 +13,12 @@ from orchestrator.places.container import settings
 from orchestrator.places.container.docker import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from orchestrator.engine.home import Home
     from orchestrator.places.container.place import ContainerPlace
 
+ASKED: Final = ("gpus", "cpus", "base")  # what only the daemon knows whether it can be had
 TRIED: Final = ("mode", "gpus", "memory", "cpus", "shm", "pids", "mounts", "base")
 
 
@@ -57,14 +58,31 @@ def placed(
         now = now.changed(left=True)
     if place == CONTAINER and before.place != CONTAINER and not asked and not quiet:
         output.say(f"`{name}` gets a container: {choice.why}; `--place host` installs it here instead")
-    if place == CONTAINER and limits.get("gpus"):
-        from orchestrator.places.container.docker import connect  # noqa: PLC0415  # see above
-        from orchestrator.places.container.gpus import requests  # noqa: PLC0415
-
-        requests(now.gpus, connect().info, card=True)  # what cannot be had is not kept
+    if place == CONTAINER:
+        _refuse_impossible(now, {key for key in ASKED if limits.get(key)})
     if now != before and (place == CONTAINER or before.place is not None):
         settings.write(home, name, now)
     return Placed(place, asked, before)
+
+
+def _refuse_impossible(wanted: settings.Settings, given: Collection[str]) -> None:
+    """Ask the daemon whether what was given can be had, so that nothing else is kept; raises PinoctlError."""
+    if not given:
+        return
+    from orchestrator.places.container import base_image, gpus  # noqa: PLC0415  # see above
+    from orchestrator.places.container.docker import connect  # noqa: PLC0415
+
+    docker = connect()
+    if "gpus" in given:
+        gpus.requests(wanted.gpus, docker.info, card=True)
+    processors = int(docker.info.get("NCPU") or 0)
+    if "cpus" in given and 0 < processors < (wanted.cpus or 0):
+        raise BadInputError(
+            f"`--cpus {wanted.cpus:g}` is more than the {processors} processors of the machine",
+            hint="give fewer, or `--cpus none` for all of them",
+        )
+    if "base" in given and wanted.base is not None:
+        base_image.look_up(docker, wanted.base)
 
 
 @contextlib.contextmanager

@@ -91,6 +91,47 @@ class TestOptions:
         with pytest.raises(BadInputError, match="would hide what pinoctl has"):
             chosen_settings(home, "app", "container", parsed("--mount", f"{tmp_path}:{target}"))
 
+    @pytest.mark.parametrize(
+        "target",
+        [
+            "/usr", "/usr/", "//usr", "/usr/bin", "/usr/lib/x86/..", "/usr/local/bin", "/bin", "/sbin", "/lib",
+            "/lib64", "/etc", "/etc/ssl/certs", "/proc", "/proc/sys", "/sys", "/dev", "/dev/shm", "/tmp", "/run", "/var",
+            "/opt", "/opt/python", "/home", "/home/pinokio",
+        ],
+    )  # fmt: skip
+    def test_nor_over_what_programs_need_of_the_system(self, home, target, tmp_path):
+        with pytest.raises(BadInputError, match="would hide what the image has"):
+            chosen_settings(home, "app", "container", parsed("--mount", f"{tmp_path}:{target}"))
+
+    @pytest.mark.parametrize(
+        "target",
+        [
+            "/usr/share/fonts",
+            "/etc/app",
+            "/library",
+            "/home/pinokio/.cache",
+            "/tmp/x",
+            "/mnt",
+            "/data/drive",
+            "/root",
+            "/sets",
+        ],
+    )
+    def test_but_beside_and_below_it(self, home, target, tmp_path):
+        mount = f"{tmp_path}:{target}"
+        assert chosen_settings(home, "app", "container", parsed("--mount", mount)).mounts == (mount,)
+
+    @pytest.mark.parametrize("words", [("none", "/usr:/d"), ("/usr:/d", "none"), ("/usr:/d",)])
+    def test_mounts_take_the_place_of_those_of_before(self, home, words):
+        settings.write(home, "app", Settings(mounts=("/a:/b", "/c:/e")))
+        given = parsed(*(each for word in words for each in ("--mount", word)))
+        assert chosen_settings(home, "app", "container", given).mounts == ("/usr:/d",)
+
+    def test_mounts_and_a_base_are_taken_back(self, home):
+        settings.write(home, "app", Settings(mounts=("/a:/b",), base="debian:12"))
+        assert chosen_settings(home, "app", "container", parsed("--base", "none")).base is None
+        assert chosen_settings(home, "app", "container", parsed("--mount", "none")).mounts == ()
+
     def test_a_folder_that_is_not_there_is_not_mounted(self, home, tmp_path, monkeypatch):
         gone = f"{tmp_path}/gone:/data/drive/models"
         monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
@@ -99,13 +140,23 @@ class TestOptions:
         monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")  # that machine's folders are not ours to see
         assert chosen_settings(home, "app", "container", parsed("--mount", gone)).mounts == (gone,)
 
-    @pytest.mark.parametrize("words", [("--memory", "8"), ("--memory", ""), ("--shm", "x"), ("--mount", "a")])
+    @pytest.mark.parametrize(
+        "words", [("--memory", "8"), ("--memory", ""), ("--memory", "5m"), ("--shm", "x"), ("--mount", "a")]
+    )
     def test_values_that_are_none_are_refused_by_us(self, home, words):
         with pytest.raises(BadInputError, match=words[0]):
             chosen_settings(home, "app", "container", parsed(*words))
 
     @pytest.mark.parametrize(
-        "words", [("--cpus", "0"), ("--cpus", "x"), ("--pids", "15"), ("--pids", "1.5"), ("--place", "moon")]
+        "words",
+        [
+            ("--cpus", "0"),
+            ("--cpus", "0.001"),
+            ("--cpus", "x"),
+            ("--pids", "15"),
+            ("--pids", "1.5"),
+            ("--place", "moon"),
+        ],
     )
     def test_or_by_click(self, words):
         assert words[0] in parsed(*words)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from docker.errors import APIError, ImageNotFound
 
 from orchestrator.agent.files import AgentFiles
 from orchestrator.commands import placing
@@ -54,6 +56,58 @@ class TestLimits:
         moved = placed(home, "app", CONTAINER, {"memory": "4g"}, quiet=True)
         assert (moved.name, moved.before.place) == (CONTAINER, HOST)
         assert settings.read(home, "app").memory == 4 << 30
+
+
+class TestWhatTheDaemonKnows:
+    """Options are refused, and not kept, where a daemon says that they cannot be had."""
+
+    @pytest.fixture
+    def daemon(self, monkeypatch):
+        """Be a daemon on a machine with two processors, one image, and no network."""
+        api = SimpleNamespace(inspect_image=self.inspect_image, inspect_distribution=self.inspect_distribution)
+        docker = SimpleNamespace(info={"NCPU": 2}, api=api)
+        monkeypatch.setattr("orchestrator.places.container.docker.connect", lambda: docker)
+
+    def inspect_image(self, reference):
+        if reference != "here:1":
+            raise ImageNotFound("no such image")
+        return {"Id": "sha256:1"}
+
+    def inspect_distribution(self, reference):
+        raise APIError("500", explanation=f"lookup registry of {reference}: no such host")
+
+    @pytest.mark.usefixtures("daemon")
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ({"cpus": 99.0}, "more than the 2 processors"),
+            ({"base": "nosuch:image"}, "there is no image `nosuch:image`"),
+        ],
+    )
+    def test_what_cannot_be_had_is_not_kept(self, home, given, said):
+        before = Settings(place=CONTAINER, base="here:1", cpus=1.0)
+        settings.write(home, "app", before)
+        with pytest.raises(PinoctlError, match=said) as raised:
+            placed(home, "app", None, given, quiet=True)
+        assert "none`" in (raised.value.hint or "")
+        assert settings.read(home, "app") == before
+
+    @pytest.mark.usefixtures("daemon")
+    @pytest.mark.parametrize(
+        ("given", "kept"),
+        [
+            ({"cpus": 2.0}, (2.0, None)),
+            ({"base": "here:1"}, (1.0, "here:1")),
+            ({"base": "none", "cpus": 0}, (None, None)),
+        ],
+    )
+    def test_what_can_be_had_is(self, home, given, kept):
+        settings.write(
+            home, "app", Settings(place=CONTAINER, base="gone" if given.get("base") == "none" else None, cpus=1.0)
+        )
+        placed(home, "app", None, given, quiet=True)
+        now = settings.read(home, "app")
+        assert (now.cpus, now.base) == kept
 
 
 def test_a_build_leaves_an_app_on_the_host(home):

@@ -12,6 +12,7 @@ from orchestrator.commands.image import list_
 from orchestrator.places.container import images, names
 from orchestrator.places.container.docker import REMEDIES, DockerError, connect, remedy_of, told
 from orchestrator.places.container.images import AppImage, to_json
+from orchestrator.places.container.pushing import remedy
 
 # what daemons from 20.10 to 28.5 say
 SAID = {
@@ -24,6 +25,7 @@ SAID = {
     "toomanyrequests: You have reached your pull rate limit": "docker login",
     "pull access denied for x, repository does not exist": "docker login",
     "manifest for debian:99 not found: manifest unknown: manifest unknown": "tag",
+    'error mounting "/a.txt" to rootfs at "/data/drive": not a directory': "over a folder only",
     'Conflict. The container name "/x" is already in use by container "1a"': "again",
     "failed to resolve source metadata for docker.io/library/x": "--base",
 }
@@ -37,6 +39,24 @@ def test_known_errors_have_a_remedy(text, remedy):
 def test_every_remedy_is_for_something_that_daemons_say():
     assert {remedy for _sign, remedy in REMEDIES} == {remedy_of(text) for text in SAID}
     assert remedy_of("something else") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('Get "https://nowhere.example/v2/": dial tcp: lookup nowhere.example on 10.0.0.1:53: no such host', "network"),
+        ('Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused', "network"),
+        ("http: server gave HTTP response to HTTPS client", "insecure-registries"),
+        ("denied: requested access to the resource is denied", "docker login"),
+        ("no basic auth credentials", "docker login"),
+        ("write /tmp/x: no space left on device", "pinoctl image rm"),
+    ],
+)
+def test_a_push_that_fails_has_the_remedy_of_its_cause(text, expected):
+    said = {
+        word for word in ("network", "insecure-registries", "docker login", "pinoctl image rm") if word in remedy(text)
+    }
+    assert said == {expected}
 
 
 def refused(text, status=500):

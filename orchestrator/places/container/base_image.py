@@ -163,6 +163,19 @@ def _start_id(docker: Docker, start: str, say: Callable[[str], None]) -> str:
     return str(found["Id"]) if found is not None else ""
 
 
+def look_up(docker: Docker, start: str) -> None:
+    """Make sure that an image to begin with is here or in its registry; raises NoBaseError."""
+    try:
+        if inspect(docker, start) is None:
+            with told(f"there is no image `{start}` here, and its registry has none to give"):
+                docker.api.inspect_distribution(start)
+    except DockerError as error:
+        raise NoBaseError(
+            str(error),
+            hint="check the name and the network, or give an image that is here; `--base none` is pinoctl's choice",
+        ) from error
+
+
 def inspect(docker: Docker, reference: str) -> dict[str, Any] | None:
     """Return an image as the daemon describes it, None when there is none."""
     from docker.errors import ImageNotFound  # noqa: PLC0415  # see docker.connect

@@ -117,6 +117,7 @@ REMEDIES = (
     ("failed to resolve source metadata", "check network and name, or give an image that is here with `--base`"),
     ("pull access denied", "check the image's name, or log in with `docker login`"),
     ("manifest unknown", "check the image's tag, or give another base with `--base`"),
+    ("error mounting", "a folder can be mounted over a folder only, a file over a file; `--mount none` mounts nothing"),
     ("is already in use by container", "run it again: another command was at work at the same time"),
 )  # fmt: skip  # a table
 

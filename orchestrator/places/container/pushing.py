@@ -15,6 +15,8 @@ REFERENCE = re.compile(
     r"(?P<name>[a-z0-9](?:[a-z0-9._:-]*[a-z0-9])?(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*)(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
 )
 
+UNREACHED = ("no such host", "connection refused", "i/o timeout", "no route to host", "network is unreachable")
+
 
 def check_reference(text: str) -> str:
     """Return a reference with its tag, `latest` where it has none; raise BadInputError for what is none."""
@@ -29,6 +31,16 @@ def check_reference(text: str) -> str:
     return whole
 
 
+def remedy(text: str) -> str:
+    """Return what to do about what the daemon said of a push."""
+    low = text.lower()
+    if any(sign in low for sign in UNREACHED):
+        return "no registry answers there: check the part of the name before the first `/`, and the network"
+    if "http response to https client" in low:
+        return "that registry has no HTTPS: name it in `insecure-registries` of the daemon's settings"
+    return remedy_of(text) or "log in with `docker login`, and check the name"
+
+
 def push(docker: Docker, reference: str, *, say: Callable[[str], None]) -> str | None:
     """Push a reference and return the digest that the registry gave it; raises DockerError with what it said."""
     repository, _, tag = check_reference(reference).rpartition(":")
@@ -38,10 +50,7 @@ def push(docker: Docker, reference: str, *, say: Callable[[str], None]) -> str |
         for message in docker.api.push(repository, tag=tag, stream=True, decode=True):
             if message.get("error"):
                 text = str(message["error"])
-                raise DockerError(
-                    f"`{reference}` cannot be pushed: {text}",
-                    hint=remedy_of(text) or "log in with `docker login`, and check the name",
-                )
+                raise DockerError(f"`{reference}` cannot be pushed: {text}", hint=remedy(text))
             digest = (message.get("aux") or {}).get("Digest") or digest
             status, layer = str(message.get("status") or ""), str(message.get("id") or "")
             if layer and layers.get(layer) != status:

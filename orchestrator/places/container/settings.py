@@ -28,6 +28,14 @@ SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", re.IGNORECASE)
 
 OURS_WHOLLY: Final = ("/opt/pinoctl", "/data/private", "/pinokio/run", "/data/run")
 OURS: Final = frozenset({*OURS_WHOLLY, "/", "/data", "/pinokio", "/pinokio/api", "/pinokio/installed"})
+OURS_BELOW: Final = tuple(f"{each}/" for each in OURS_WHOLLY)
+# What programs need of their system. Below most of it there is room for folders of a user's.
+SYSTEM: Final = re.compile(
+    r"/((usr/|usr/local/)?(s?bin|lib(x?32|64)?)|usr(/local)?|etc(/ssl(/certs)?)?|var(/lib)?|tmp|run|home(/pinokio)?"
+    r"|opt(/python)?|(dev|proc|sys)(/.*)?)"
+)
+LEAST: Final = 1 << 20  # bytes of a limit
+LEAST_MEMORY: Final = 6 << 20  # bytes; daemons refuse less
 VOLUME_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
@@ -152,12 +160,14 @@ def forget(home: Home, app: str) -> None:
         write(home, app, replace(chosen, installed={}, answers={}))
 
 
-def parse_size(text: str, option: str) -> int:
-    """Return the bytes in `8g`, `512m` or `1.5GiB`; raise BadInputError."""
+def parse_size(text: str, option: str, *, least: int = LEAST) -> int:
+    """Return the bytes in `8g`, `512m` or `1.5GiB`; raise BadInputError for anything else, and below `least`."""
     found = SIZE.fullmatch(text.strip())
     size = float(found[1]) * UNITS[found[2].lower()] if found else 0.0
-    if not 1 << 20 <= size < 1 << 60:
-        raise BadInputError(f"`{option}` is a size of 1 MiB or more, got `{text}`", hint="write it like `8g` or `512m`")
+    if not least <= size < 1 << 60:
+        raise BadInputError(
+            f"`{option}` is a size of {least >> 20} MiB or more, got `{text}`", hint="write it like `8g` or `512m`"
+        )
     return int(size)
 
 
@@ -167,10 +177,11 @@ def check_mount(text: str, exists: Callable[[str], bool] | None) -> None:
     `exists` tells of a folder of the daemon's machine, None where that is another one.
     """
     mount = parse_mount(text)
-    target = posixpath.normpath(mount["Target"])
-    if target in OURS or any(target.startswith(f"{each}/") for each in OURS_WHOLLY):
+    target = posixpath.normpath("/" + mount["Target"].lstrip("/"))
+    ours = target in OURS or target.startswith(OURS_BELOW)
+    if ours or SYSTEM.fullmatch(target):
         raise BadInputError(
-            f"`--mount {text}` would hide what pinoctl has at `{target}`",
+            f"`--mount {text}` would hide what {'pinoctl' if ours else 'the image'} has at `{target}`",
             hint="mount it elsewhere, for example below `/data/drive` or in the app's folder `/pinokio/api/APP`",
         )
     if mount["Type"] == "bind" and exists is not None and not exists(mount["Source"]):
