@@ -95,8 +95,8 @@ class TestOptions:
         "target",
         [
             "/usr", "/usr/", "//usr", "/usr/bin", "/usr/lib/x86/..", "/usr/local/bin", "/bin", "/sbin", "/lib",
-            "/lib64", "/etc", "/etc/ssl/certs", "/proc", "/proc/sys", "/sys", "/dev", "/dev/shm", "/tmp", "/run", "/var",
-            "/opt", "/opt/python", "/home", "/home/pinokio",
+            "/lib64", "/etc", "/etc/ssl/certs", "/proc", "/proc/sys", "/sys", "/dev", "/dev/shm", "/tmp", "/run",
+            "/var", "/opt", "/opt/python", "/home", "/home/pinokio",
         ],
     )  # fmt: skip
     def test_nor_over_what_programs_need_of_the_system(self, home, target, tmp_path):
