@@ -115,18 +115,29 @@ def _text_for_new(home: Home, name: str) -> str:
     from orchestrator.engine.environment.dotenv import parse  # noqa: PLC0415
     from orchestrator.engine.environment.files import read_text  # noqa: PLC0415
 
-    template = read_text(_file(home, name).with_name("_ENVIRONMENT")) or ""
-    return app_file_text(template, parse(read_text(home.environment) or ""))
+    return app_file_text(template_of(home, name), parse(read_text(home.environment) or ""))
+
+
+def text_of(home: Home, name: str) -> str | None:
+    """Return the text of an app's ENVIRONMENT, None while there is none; raises PinoctlError."""
+    from orchestrator.engine.environment.files import read_text  # noqa: PLC0415  # `--help` does without
+
+    place = _in_container(home, name)
+    return place.environment_text(name) if place is not None else read_text(_file(home, name))
+
+
+def template_of(home: Home, name: str) -> str:
+    """Return the text of the `_ENVIRONMENT` that comes with an app's launcher, "" where it has none."""
+    from orchestrator.engine.environment.files import read_text  # noqa: PLC0415  # `--help` does without
+
+    return read_text(_file(home, name).with_name("_ENVIRONMENT")) or ""
 
 
 def _show(home: Home, name: str, *, as_json: bool) -> None:
     from orchestrator.engine.environment.dotenv import parse, quote  # noqa: PLC0415  # `--help` does without
-    from orchestrator.engine.environment.files import read_text  # noqa: PLC0415
     from orchestrator.engine.redaction import redact  # noqa: PLC0415
 
-    file = _file(home, name)
-    place = _in_container(home, name)
-    text = place.environment_text(name) if place is not None else read_text(file)
+    text = text_of(home, name)
     if text is None:  # looking at it creates nothing
         text = _text_for_new(home, name)
     values = redact(parse(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from orchestrator.commands.options import home_of, home_option
 from orchestrator.engine.errors import BadInputError, PinoctlError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orchestrator.deploy.compose import ComposeApp
     from orchestrator.engine.home import Home
     from orchestrator.places.container.place import ContainerPlace
@@ -60,9 +63,10 @@ def compose(
     volume: str | None,
     home: Path | None,
 ) -> int:
-    """Write a Compose project that runs apps from their images: limits, GPUs and mounts as pinoctl runs them.
+    """Write a Compose project that runs apps from their images: limits, GPUs, mounts, variables as pinoctl has them.
 
-    `PINOCTL_TOKEN=... docker compose -f FILE up` starts it; the pages ask for the token.
+    `PINOCTL_TOKEN=... docker compose -f FILE up` starts it; the pages ask for the token. Secret variables are only
+    named: whoever starts it sets them.
     """
     from orchestrator.commands.apps import usable_app  # noqa: PLC0415  # `--help` does without
     from orchestrator.deploy.compose import folders, to_yaml  # noqa: PLC0415
@@ -75,12 +79,17 @@ def compose(
     other = dict(_pair(text) for text in images)
     place = ContainerPlace(where)
     listed = [usable_app(where, app) for app in apps]
+    twice = next((name for name in listed if listed.count(name) > 1), None)
+    if twice is not None:
+        raise BadInputError(f"`{twice}` is named twice", hint="name every app once: each becomes one service")
     unknown = [name for name in other if name.casefold() not in {each.casefold() for each in listed}]
     if unknown:
         raise BadInputError(f"`--image` names `{unknown[0]}`, which is not exported", hint="name one of the apps")
     found = [_compose_app(place, where, name, port + at, other) for at, name in enumerate(listed)]
     shared = names.volume(where) if volume == "home" else volume or f"{project}-shared"
     made = make_project(found, name=project, volume=shared, external=volume is not None)
+    if volume is not None and any(name.casefold() not in {each.casefold() for each in other} for name in listed):
+        _check_volume(place, shared)
     check(made, folders=folders(found))
     text = to_yaml(made)
     if file is None:
@@ -102,12 +111,59 @@ def _pair(text: str) -> tuple[str, str]:
         raise BadInputError(
             f"`--image` needs APP=REF, got `{text}`", hint="for example `--image comfyui=ghcr.io/me/comfyui:1`"
         )
+    from orchestrator.places.container.pushing import check_reference  # noqa: PLC0415  # see above
+
+    named, at, digest = reference.partition("@")
+    check_reference(named if re.fullmatch(r"sha256:[0-9a-f]{64}", digest) or not at else reference)
     return name, reference
 
 
+def _check_volume(place: ContainerPlace, name: str) -> None:
+    """Raise BadInputError where a volume is not there, of a project that runs on this machine: it has its images."""
+    from docker.errors import NotFound  # noqa: PLC0415  # see above
+
+    from orchestrator.places.container.docker import told  # noqa: PLC0415
+
+    with told():
+        try:
+            place.docker.api.inspect_volume(name)
+        except NotFound as error:
+            raise BadInputError(
+                f"there is no volume `{name}`",
+                hint=f"`docker volume ls` lists them, `docker volume create {name}` makes it, or leave `--volume` out",
+            ) from error
+
+
+def _given(home: Home, name: str, *, elsewhere: bool) -> Mapping[str, str]:
+    """Return the variables that an app was given; `elsewhere` says that nothing of it need be on this machine."""
+    from orchestrator.commands.env import template_of, text_of  # noqa: PLC0415  # see above
+    from orchestrator.deploy.given import given  # noqa: PLC0415
+    from orchestrator.engine.environment.files import read_text  # noqa: PLC0415
+
+    try:
+        own = text_of(home, name) or ""
+    except PinoctlError as error:
+        if not elsewhere:
+            raise
+        output.say(f"warning: the variables of `{name}` are left out: {error}", style="yellow")
+        return {}
+    root = home.app_root(home.app(name)) or home.app(name)
+    inside = f"/pinokio/api/{name}/{root.relative_to(home.app(name))}"
+    found = given(read_text(home.environment) or "", template_of(home, name), own, home="/pinokio", app=inside)
+    if found.fixed:
+        shown = ", ".join(f"`{each}`" for each in found.fixed)
+        output.say(
+            f"warning: left out of `{name}`: {shown}; the image has values of its own, which count there",
+            style="yellow",
+        )
+    return found.variables
+
+
 def _compose_app(place: ContainerPlace, home: Home, name: str, port: int, other: dict[str, str]) -> ComposeApp:
-    from orchestrator.deploy.compose import ComposeApp  # noqa: PLC0415  # see above
+    from orchestrator.commands.building import BROUGHT  # noqa: PLC0415  # see above
+    from orchestrator.deploy.compose import ComposeApp  # noqa: PLC0415
     from orchestrator.engine.hardware import detect  # noqa: PLC0415
+    from orchestrator.engine.redaction import is_secret  # noqa: PLC0415
     from orchestrator.places.container import images, names, settings  # noqa: PLC0415
     from orchestrator.places.container.endpoint import gpu_support  # noqa: PLC0415
 
@@ -128,6 +184,8 @@ def _compose_app(place: ContainerPlace, home: Home, name: str, port: int, other:
         shm=chosen.shm,
         pids=chosen.pids,
         mounts=chosen.mounts,
+        environment=_given(home, name, elsewhere=given is not None),
+        passed=sorted(filter(is_secret, BROUGHT)),
     )
 
 

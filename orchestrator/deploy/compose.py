@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from orchestrator.engine.errors import BadInputError
-from orchestrator.engine.redaction import is_secret
+from orchestrator.engine.redaction import is_secret, redact_url
 from orchestrator.places.container import gpus
 from orchestrator.places.container.containers import LOG, PIDS, SHM, STOP_SECONDS
 from orchestrator.places.container.own import PRIVATE
@@ -46,7 +46,7 @@ class ComposeApp:
     `gpus` is what `up --gpus` takes, None for none. `memory` and `shm` are bytes, `cpus` cores, `pids` processes; None
     is what pinoctl's own containers have without a setting. `mounts` are `SOURCE:TARGET[:ro]`. `environment` is what
     the container gets besides the image's own; values of names that mean secrets are never written down, whoever starts
-    the project sets them.
+    the project sets them. `passed` are names of variables that the container gets where that person has them.
     """
 
     name: str
@@ -59,6 +59,7 @@ class ComposeApp:
     pids: int | None = None
     mounts: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    passed: Sequence[str] = ()
 
 
 def project(apps: Sequence[ComposeApp], *, name: str, volume: str, external: bool = False) -> dict[str, Any]:
@@ -220,8 +221,8 @@ def _limits(app: ComposeApp) -> dict[str, Any]:
     return limits
 
 
-def _environment(app: ComposeApp) -> dict[str, str]:
-    found = {TOKEN: reference(TOKEN, f"set {TOKEN} to a long random word, it opens the apps")}
+def _environment(app: ComposeApp) -> dict[str, str | None]:
+    found: dict[str, str | None] = {TOKEN: reference(TOKEN, f"set {TOKEN} to a long random word, it opens the apps")}
     for name, value in app.environment.items():
         if not _VARIABLE.fullmatch(name):
             raise BadInputError(
@@ -234,9 +235,15 @@ def _environment(app: ComposeApp) -> dict[str, str]:
             )
         if "\0" in value:
             raise BadInputError(f"`{name}` of `{app.name}` holds a zero byte, which no variable can", hint="remove it")
-        secret = bool(value) and is_secret(name)
+        secret = bool(value) and (is_secret(name) or _has_password(value))
         found[name] = reference(name, f"set {name}, it is not written down here") if secret else escape(value)
-    return found
+    # A name without a value is taken from whoever starts the project, and not there for those who have none.
+    return {**found, **{name: None for name in app.passed if name not in found}}
+
+
+def _has_password(value: str) -> bool:
+    """Tell whether a value is a URL with a login, as those of proxies and package indexes may be."""
+    return "://" in value and redact_url(value) != value
 
 
 def _header(project: Mapping[str, Any]) -> list[str]:
@@ -244,10 +251,17 @@ def _header(project: Mapping[str, Any]) -> list[str]:
     values = [value for service in services.values() for value in service.get("environment", {}).values()]
     wanted = dict.fromkeys(re.findall(r"(?<!\$)(?:\$\$)*\$\{([A-Za-z_][A-Za-z0-9_]*):\?", "\n".join(map(str, values))))
     others = [name for name in wanted if name != TOKEN]
+    passed = dict.fromkeys(
+        name
+        for service in services.values()
+        for name, value in service.get("environment", {}).items()
+        if value is None and name not in wanted
+    )
     return [
         "Made by `pinoctl export compose`. Whoever starts it chooses the token that opens the apps, once:",
         f'(umask 077; echo "{TOKEN}=$(openssl rand -hex 32)" >> .env)',
         *([f"Put into that file as well: {', '.join(others)}"] if others else []),
+        *([f"These are handed on where they are set: {', '.join(passed)}"] if passed else []),
         "docker compose up --detach --wait",
         "It is reached from this machine only:",
         *(
