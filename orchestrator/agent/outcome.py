@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.agent.condition import FAILED, Condition
-from orchestrator.engine.errors import PinoctlError
+from orchestrator.engine.errors import PinoctlError, advice
 from orchestrator.engine.redaction import redact_url
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Desk:
 
     def fail(self, failure: Failure) -> None:
         """Take on a failure."""
-        self.emit("failed", failure.to_json())
+        self.emit("failed", self._told(failure))
         self.become(Condition(FAILED, step=failure.step, reason=failure.reason))
 
     async def guarded(self, work: Awaitable[object]) -> dict[str, Any]:
@@ -123,9 +123,13 @@ class Desk:
         return {
             "state": str(self.condition),
             "url": self.condition.url,
-            "failed": failure.to_json() if failure else None,
+            "failed": self._told(failure) if failure else None,
             "failed_children": list(self.record.failed_children),
         }
+
+    def _told(self, failure: Failure) -> dict[str, Any]:
+        """Return a failure as programs read it, whose hint they may show as it is."""
+        return {**failure.to_json(), "hint": advice(failure.hint, self.app.name)}
 
     def failure_of(self, engine: EngineLike, target: Target, result: Any) -> Failure:
         """Return the failure that a run's result tells of."""

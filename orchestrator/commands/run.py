@@ -120,7 +120,7 @@ def interrupted(session: Session, path: str) -> int:
 
 
 def _explain(session: Session, path: str, result: dict[str, Any]) -> None:
-    from orchestrator.commands.session import advice  # noqa: PLC0415  # see above
+    from orchestrator.engine.errors import advice  # noqa: PLC0415  # see above
 
     step, method = result.get("step"), result.get("method")
     at = f" at step {step}" + (f" (`{output.clean(str(method))}`)" if method else "") if isinstance(step, int) else ""

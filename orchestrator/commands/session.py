@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from orchestrator.agent.protocol import AgentError
 from orchestrator.commands import ask
 from orchestrator.commands.overview import state_of
 from orchestrator.commands.progress import Progress
-from orchestrator.engine.errors import BadInputError, PinoctlError
+from orchestrator.engine.errors import BadInputError, PinoctlError, advice
 from orchestrator.places.choosing import HOST, place_of
 from orchestrator.state.app_state import AppState, Phase
 
@@ -127,8 +126,3 @@ class Session:
             return
         with contextlib.suppress(AgentError):  # somebody else was quicker, or the script was stopped meanwhile
             self._asking.answer(str(waiting.get("id")), answers or {})
-
-
-def advice(hint: str | None, app: str) -> str | None:
-    """Return a hint with the app's name in the commands that it shows."""
-    return re.sub(r"(`pinoctl \w+ )APP\b", lambda found: found[1] + app, hint) if hint else None

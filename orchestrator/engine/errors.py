@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
+
+def advice(hint: str | None, app: str) -> str | None:
+    """Return a hint with the app's name in the commands that it shows."""
+    return re.sub(r"(`pinoctl \w+ )APP\b", lambda found: found[1] + app, hint) if hint else None
+
 
 class PinoctlError(Exception):
     """Say what went wrong, why, and what to do next.

@@ -64,7 +64,7 @@ async def test_a_failed_install_says_where_and_is_gone_on_with(tmp_path):
         bench.event("step.start", script="app/install.js", index=2, steps=7, method="shell.run")
         bench.positions.save({bench.install.path: {"next": 2, "input": None, "local": {"a": 1}, "digest": "d"}})
         bench.positions.save({})
-        return FakeResult("error", error="no space left", step=2, method="shell.run", hint="free some")
+        return FakeResult("error", error="no space left", step=2, method="shell.run", hint="free it, `pinoctl up APP`")
 
     bench.engine.scripts[bench.install.path] = failing
     outcome = await bench.life.up(UpOptions())
@@ -74,9 +74,10 @@ async def test_a_failed_install_says_where_and_is_gone_on_with(tmp_path):
         "step": 3,
         "method": "shell.run",
         "reason": "no space left",
-        "hint": "free some",
+        "hint": "free it, `pinoctl up app`",
         "lines": ["last line"],
     }
+    assert [each["hint"] for each in bench.of("failed")] == ["free it, `pinoctl up app`"]
     assert "installing (step 3 of 7)" in bench.stored
     assert bench.started() == ["install.js"]
 

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from orchestrator.commands.session import advice
+from orchestrator.engine.errors import advice
 from tests.commands.conftest import agents
 
 ROOT = Path(__file__).parents[2]
