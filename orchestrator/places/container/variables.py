@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.engine.environment import dotenv
 from orchestrator.engine.environment.defaults import system_file_text
-from orchestrator.engine.environment.files import read_text
+from orchestrator.engine.environment.files import read_text, write_atomically
 from orchestrator.places.container import files, names
 
 if TYPE_CHECKING:
@@ -28,14 +28,24 @@ USUAL: Final = dotenv.parse(system_file_text())
 def bring(docker: Docker, home: Home, container: str) -> None:
     """Have the machine's variables for all apps in the file that containers read; raises PinoctlError.
 
-    The container only shows the volume: it may run or not.
+    The container only shows the volume: it may run or not. The machine gets its file where it has none, to be edited.
     """
-    chosen = chosen_in(read_text(home.environment) or "")
+    text = read_text(home.environment)
+    if text is None:
+        text = system_file_text()
+        write_atomically(home.environment, text)
+    chosen, note = chosen_in(text), home.root / "places" / ".variables"
+    if not chosen and not note.exists():
+        return  # nothing was ever brought, which needs no look into the volume
+    note.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    note.touch()
     found = files.read(docker, container, FILE)
     before = dotenv.decode(found) if found is not None else None
     after = merged(before, chosen, names.home_key(home))
     if after is not None and after != before:
         files.write(docker, container, FILE, after.encode(), below=DATA, mode=0o600)
+    if not chosen:
+        note.unlink(missing_ok=True)
 
 
 def chosen_in(text: str) -> dict[str, str]:
