@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,8 +17,14 @@ from orchestrator.commands.options import (
     json_option,
     quiet_option,
 )
-from orchestrator.engine.errors import BadInputError
+from orchestrator.engine.errors import BadInputError, PinoctlError
 from orchestrator.places.choosing import CONTAINER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+if TYPE_CHECKING:
+    from orchestrator.commands.locking import Done
 
 
 @click.command()
@@ -32,7 +38,7 @@ from orchestrator.places.choosing import CONTAINER
     "lock_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where to write the lock  [default: pinoctl.lock.json in the app's logs]",
+    help="Where to write the lock  [default: HOME/places/APP/pinoctl.lock.json]",
 )
 @click.option(
     "--locked",
@@ -71,12 +77,10 @@ def build(
     from orchestrator.commands.locking import MovedError, build_locked  # noqa: PLC0415  # `--help` does without
     from orchestrator.commands.placing import on_trial, placed  # noqa: PLC0415
     from orchestrator.commands.up import fetched_app  # noqa: PLC0415
+    from orchestrator.places.container.base_image import NoBaseError  # noqa: PLC0415
     from orchestrator.places.container.pushing import check_reference  # noqa: PLC0415
 
-    if place not in {None, CONTAINER}:
-        raise BadInputError("`build` makes images, so its place is a container", hint="leave `--place` out")
-    if limits.get("volume_mode"):
-        raise BadInputError("`build` makes images, and `--volume-mode` makes none", hint="leave one of them out")
+    _check(place, limits, locked)
     tag, push = (check_reference(each) if each else None for each in (tag, push))  # before the work, not after it
     document, pairs = given_answers(answers, answer)
     where = home_of(home)
@@ -88,19 +92,48 @@ def build(
                 where, fetched.name, fresh=fresh, keep_failed=keep_failed, answers=document, pairs=pairs, quiet=quiet,
                 lock_file=lock_file, locked=locked, commit=fetched.commit, origin=fetched.origin,
             )  # fmt: skip
-    except MovedError as error:
+    except (MovedError, NoBaseError) as error:
         if as_json:
-            output.as_json({"app": fetched.name, "image": None, "lock": None, "moved": list(error.moved)})
+            why = (
+                {"moved": list(error.moved)}
+                if isinstance(error, MovedError)
+                else {"failed": {"reason": str(error), "hint": error.hint}}
+            )
+            output.as_json({"app": fetched.name, "image": None, "lock": None, **why})
         raise
     if done.failed is not None:
         if as_json:
             output.as_json({"app": fetched.name, "image": None, "lock": None, **done.failed})
         return 1
-    for reference in filter(None, (tag, push)):
-        done.tag(reference)
-    digest = done.push(push, quiet=quiet) if push else None
+    if tag:
+        done.tag(tag)
+    digest = _push(done, push, tag, as_json=as_json, quiet=quiet) if push else None
     if as_json:
         output.as_json({**done.to_json(push or tag), "digest": digest})
     else:
         output.data(push or tag or done.image)
     return 0
+
+
+def _push(done: Done, reference: str, tag: str | None, *, as_json: bool, quiet: bool) -> str | None:
+    """Push what was built; a push that fails hides neither the image nor its lock."""
+    try:
+        return done.push(reference, quiet=quiet)
+    except PinoctlError as error:
+        if as_json:
+            output.as_json({**done.to_json(tag), "digest": None, "error": str(error)})
+        output.say(f"the image is made; `pinoctl image push {done.app} {reference}` pushes it without building")
+        raise
+
+
+def _check(place: str | None, limits: Mapping[str, Any], locked: Path | None) -> None:
+    """Raise BadInputError for options that a build cannot follow."""
+    if place not in {None, CONTAINER}:
+        raise BadInputError("`build` makes images, so its place is a container", hint="leave `--place` out")
+    if limits.get("volume_mode"):
+        raise BadInputError("`build` makes images, and `--volume-mode` makes none", hint="leave one of them out")
+    if locked is not None and limits.get("base"):
+        raise BadInputError(
+            "`--locked` begins with the image that the lock names, so it takes no `--base`",
+            hint="leave `--base` out, or leave `--locked` out to make a new lock",
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -150,13 +151,16 @@ def room_checks(resources: Resources, home: Home) -> Iterator[Check]:
 
 
 def home_check(home: Home) -> Check:
-    """Tell whether the home can be written to, or made."""
+    """Tell whether the home can be written to, or made, by a folder that is gone at once."""
     place = home.root
     while not place.exists() and place != place.parent:
         place = place.parent
-    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
-        return Check("home", OK, f"`{home.root}`" + ("" if home.root.exists() else " (not made yet)"))
-    return Check("home", PROBLEM, f"`{home.root}` cannot be written to", "choose another with `--home` or PINOCTL_HOME")
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".pinoctl-", dir=place))  # noqa: PTH106  # a name, not a Path
+    except OSError as error:  # permissions alone do not tell: a file system may take no folders, or be full
+        return Check("home", PROBLEM, f"`{home.root}` cannot be written to: {error.strerror or error}",
+                     "choose another with `--home` or PINOCTL_HOME")  # fmt: skip
+    return Check("home", OK, f"`{home.root}`" + ("" if home.root.exists() else " (not made yet)"))
 
 
 def command_checks(missing: Sequence[Missing]) -> Iterator[Check]:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from orchestrator.commands.doctor import LITTLE_DISK, OK, PROBLEM, WARNING, Check
+from orchestrator.engine.errors import BadInputError
 from orchestrator.hosts.resources.network import head
 from orchestrator.hosts.resources.resources import Disk, disk_of
 from orchestrator.hosts.resources.room import size
-from orchestrator.places.choosing import CONTAINER
+from orchestrator.places.choosing import CONTAINER, HOST
 from orchestrator.places.container import base_image, gpus, names
 from orchestrator.places.container.docker import DockerError, connect
 from orchestrator.places.container.endpoint import (
@@ -213,7 +214,7 @@ def base_found(
     """Return the base image that apps of a machine are built on, and whether it or what it begins with is here."""
     try:
         chosen = base_image.choose(profile, environ=environ)
-    except DockerError as error:
+    except (DockerError, BadInputError) as error:
         return BaseFound(problem=str(error), remedy=error.hint or "")
     given = bool(environ.get("PINOCTL_BASE_IMAGE"))
     answer = asked(f"/images/{quote(chosen.start, safe='/:@')}/json") if asked else None
@@ -335,7 +336,7 @@ def base_check(base: BaseFound) -> Check:
     if base.here:
         return Check("docker base", OK, f"{text}, which is here; the first one makes a base image from it")
     text = f"{text}, which is not here: the first one downloads it from {registry(base.start)}"
-    instead = f"`export PINOCTL_BASE_IMAGE=$({base_image.folder() / 'rootfs.sh'})` makes an image from Debian's mirror"
+    instead = base_image.instead()
     if base.unreachable:
         return Check("docker base", WARNING, f"{text}, which cannot be reached: {base.unreachable}",
                      f"{instead}, or name one that is here: PINOCTL_BASE_IMAGE=IMAGE")  # fmt: skip
@@ -356,4 +357,12 @@ def registry(reference: str) -> str:
 def look_at_docker(profile: HardwareProfile, *, network: bool) -> tuple[list[Check], dict[str, Any]]:
     """Return the findings about containers, and the facts for `--json`."""
     facts = examine(profile, os.environ, network=network)
-    return list(docker_checks(facts, profile)), facts.to_json()
+    return [*place_checks(os.environ), *docker_checks(facts, profile)], facts.to_json()
+
+
+def place_checks(environ: Mapping[str, str]) -> Iterator[Check]:
+    """Say where PINOCTL_PLACE is none of the places, with which nothing comes up."""
+    wanted = environ.get("PINOCTL_PLACE")
+    if wanted and wanted not in {HOST, CONTAINER}:
+        yield Check("place", PROBLEM, f"PINOCTL_PLACE is `{wanted}`, which is no place for an app",
+                    "set it to `host` or `container`, or unset it")  # fmt: skip

@@ -211,20 +211,44 @@ def _compose_app(place: ContainerPlace, home: Home, name: str, port: int, other:
 def dockerfile(*, app: str, folder: Path | None, lock_file: Path | None, base: str | None, home: Path | None) -> int:
     """Write a folder that `docker build` makes an app's image from, without pinoctl: the same steps, one by one."""
     from orchestrator.commands.apps import usable_app  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.going_back import at_commit, go_back  # noqa: PLC0415
+    from orchestrator.commands.locking import machine_of, read_held, refuse, tree_moved  # noqa: PLC0415
     from orchestrator.deploy.dockerfile import export_folder  # noqa: PLC0415
     from orchestrator.engine.hardware import detect  # noqa: PLC0415
     from orchestrator.lock import lock as locks  # noqa: PLC0415
     from orchestrator.places.container import settings  # noqa: PLC0415
 
     where = home_of(home)
+    go_back(where)
     name = usable_app(where, app)
     usual = settings.folder_of(where, name) / locks.FILE_NAME
-    held = locks.read(lock_file) if lock_file is not None else locks.read(usual) if usual.exists() else None
+    file = lock_file if lock_file is not None else usual if usual.exists() else None
+    held = read_held(name, file) if file is not None else None
+    if held is not None and held.secrets:
+        raise PinoctlError(
+            f"the lock's build had a secret answer, `{held.secrets[0]}`, which `docker build` would leave in an image",
+            hint=f"`pinoctl build {name} --push REF` makes the image with it and hands that on",
+        )
     into = folder or Path(f"{name}-image")
     chosen = settings.read(where, name)
-    export_folder(
-        where, name, into, held=held, start=base or chosen.base, profile=detect(), answers=dict(chosen.answers)
-    )
+    try:
+        if held is None:
+            export_folder(
+                where, name, into, held=None, start=base or chosen.base, profile=detect(), answers=chosen.answers
+            )
+        else:
+            with at_commit(where, name, held.launcher.commit) as source:
+                refuse(tree_moved(source, name, held))
+                export_folder(
+                    source, name, into, held=held, start=base or held.base.reference, profile=machine_of(held),
+                    answers=held.captured,
+                )  # fmt: skip
+    except OSError as error:
+        if not Path(str(error.filename)).is_relative_to(into):
+            raise
+        raise BadInputError(
+            f"`{into}` cannot be written: {error.strerror}", hint="name a folder that you may write with `--output`"
+        ) from error
     output.say(f"`docker build --tag {name.lower()} {into}` makes the image, with BuildKit (Docker's plugin buildx)")
     output.data(str(into))
     return 0

@@ -40,7 +40,7 @@ def build(*, devel: bool, base: str | None, fresh: bool, hardware: str | None, a
     chosen = base_image.choose(profile, source_build=devel, start=base)
     docker = connect()
     found = base_image.ensure(docker, chosen, say=_silent if quiet else _shown, fresh=fresh)
-    name = next(iter(found.get("RepoTags") or ()), str(found["Id"]))
+    name = found["Tag"]  # one image may have the names of several variants
     if as_json:
         output.as_json({"image": name, "id": found["Id"], "variant": chosen.variant, "start": chosen.start})
     else:
@@ -79,6 +79,9 @@ def list_(*, app: str | None, everything: bool, as_json: bool) -> int:
             for tag in each.tags or (each.id[:SHORT],)
         ]
         output.table(sorted(rows), ["IMAGE", "KIND", "APP", "SIZE"])
+    elif found:
+        whose = f" of `{app}`" if app is not None else ""
+        output.say(f"only checkpoints of builds{whose}; `pinoctl image list --all` shows them")
     else:
         output.say("no image of pinoctl's; `pinoctl build APP` makes one")
     return 0
@@ -132,8 +135,7 @@ def push(*, app: str, reference: str, home: Path | None, as_json: bool, quiet: b
     from orchestrator.commands.apps import usable_app  # noqa: PLC0415  # `--help` does without
     from orchestrator.places.container import images  # noqa: PLC0415
     from orchestrator.places.container.place import ContainerPlace  # noqa: PLC0415
-    from orchestrator.places.container.pushing import check_reference  # noqa: PLC0415
-    from orchestrator.places.container.pushing import push as push_image  # noqa: PLC0415
+    from orchestrator.places.container.pushing import check_reference, publish  # noqa: PLC0415
 
     reference = check_reference(reference)
     where = home_of(home)
@@ -142,9 +144,13 @@ def push(*, app: str, reference: str, home: Path | None, as_json: bool, quiet: b
     found = images.current(place.docker, where, name)
     if found is None:
         raise PinoctlError(f"`{name}` has no image", hint=f"`pinoctl build {name}` makes it")
-    images.tag(place.docker, found.id, reference)
-    digest = push_image(place.docker, reference, say=_silent if quiet else _shown)
-    answer: dict[str, Any] = {"app": name, "image": reference, "digest": digest}
+    answer: dict[str, Any] = {"app": name, "image": reference, "digest": None}
+    try:
+        answer["digest"] = digest = publish(place.docker, found.id, reference, say=_silent if quiet else _shown)
+    except PinoctlError as error:
+        if as_json:
+            output.as_json({**answer, "error": str(error)})
+        raise
     if as_json:
         output.as_json(answer)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -90,6 +91,8 @@ def test_commands_network_sandbox_and_home(tmp_path):
     assert home_check(Home(tmp_path / "a" / "b")).level == "ok"
     (tmp_path / "file").write_text("")
     assert home_check(Home(tmp_path / "file" / "home")).level == "problem"
+    assert home_check(Home(Path("/proc/nope"))).level == "problem"  # though its folder says that one may write there
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
 def test_the_command_on_this_machine(tmp_path, capfd):

@@ -34,6 +34,7 @@ from orchestrator.commands.doctor_docker import (
     docker_checks,
     examine,
     gpu_check,
+    place_checks,
     registry,
     root_of,
     usage,
@@ -310,10 +311,19 @@ def test_the_base_image_of_a_machine() -> None:
     assert base_found(NO_GPU, {}, None).here is None
     given = base_found(NO_GPU, {"PINOCTL_BASE_IMAGE": "a/b:c"}, None)
     assert (given.start, given.given) == ("a/b:c", True)
+    none = base_check(base_found(NO_GPU, {"PINOCTL_BASE_IMAGE": "UPPER CASE"}, None))
+    assert (none.level, "`UPPER CASE` cannot be the name of an image" in none.text) == ("warning", True)
+    assert "PINOCTL_BASE_IMAGE" in none.remedy
     too_old = base_found(machine(driver="390.1"), {}, None)
     assert "390.1" in too_old.problem
     assert base_check(too_old).level == "warning"
     assert base_check(too_old).remedy
+
+
+def test_a_place_that_is_none_is_named() -> None:
+    [check] = place_checks({"PINOCTL_PLACE": "bad"})
+    assert (check.level, "`bad`" in check.text, bool(check.remedy)) == ("problem", True, True)
+    assert not [each for name in ("", "host", "container") for each in place_checks({"PINOCTL_PLACE": name})]
 
 
 def test_what_is_said_of_the_base_image() -> None:

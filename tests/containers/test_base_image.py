@@ -6,10 +6,12 @@ import itertools
 
 import pytest
 
+from orchestrator.engine.errors import BadInputError
 from orchestrator.engine.hardware import HardwareProfile
 from orchestrator.places.container.base_image import FILES, Base, choose, files, recipe, table, uv_version
 from orchestrator.places.container.docker import DockerError
 from orchestrator.torch.matrix import matrix, numbers
+from tests.plan.steps import NO_GPU
 
 ROWS = table()
 CUDAS = sorted(ROWS["cuda"], key=numbers)
@@ -77,6 +79,22 @@ def test_a_given_image_is_begun_with_whatever_the_driver(how, driver, torch, dev
         assert found.cuda == "cpu"
     else:
         assert found.cuda == choose(nvidia(driver), torch_cuda=torch, environ={}).cuda
+
+
+@pytest.mark.parametrize("start", ["UPPER CASE", "debian:", "a b", "debian:12\n", "-v", "a@sha256:1"])
+def test_what_is_no_name_is_refused_before_anybody_is_asked_for_it(start):
+    with pytest.raises(BadInputError, match="cannot be the name of an image") as refused:
+        choose(NO_GPU, start=start)
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["debian", "debian:12.11-slim", "nvcr.io/nvidia/cuda:12.8.1-runtime", "127.0.0.1:5000/me/x_y:A.b", "1a2b3c4d5e6f",
+     f"sha256:{'0' * 64}", f"debian@sha256:{'f' * 64}", f"debian:12@sha256:{'f' * 64}"],
+)  # fmt: skip
+def test_every_form_of_a_name_is_taken(start):
+    assert choose(NO_GPU, start=start).start == start
 
 
 def test_a_given_image_is_begun_with_without_a_card():

@@ -18,6 +18,7 @@ import docker
 import pytest
 from docker.errors import ImageNotFound
 
+from orchestrator.places.container import names
 from orchestrator.places.container.launcher import without_credentials
 from tests.containers.building import (
     Place,
@@ -124,6 +125,11 @@ def test_an_image_from_a_registry_serves_the_app_by_itself(
     client: docker.DockerClient, place: Place, registry: str, tmp_path: Path
 ) -> None:
     app = launcher(tmp_path / "rebuild-pushed", [], said="from afar")
+    failed = place.pinoctl("build", app, "--push", "127.0.0.1:1/me/x:1", "--json", "-q", fails=True).json()
+    assert failed["image"] == names.current(place.home, "rebuild-pushed")  # what was built is told nevertheless
+    assert (Path(failed["lock"]).exists(), failed["digest"]) == (True, None)
+    assert "cannot be pushed" in failed["error"]
+    assert "127.0.0.1:1/me/x:1" not in [tag for image in place.images() for tag in image.tags]
     pushed = place.pinoctl("build", app, "--push", f"{registry}/me/pushed:1", "--json", "-q").json()
     assert pushed["image"] == f"{registry}/me/pushed:1"
     again = place.pinoctl("image", "push", "rebuild-pushed", f"{registry}/me/pushed", "--json", "-q").json()
@@ -206,7 +212,11 @@ def test_secrets_are_in_no_image_label_log_lock_or_export(
     assert "/git/lib" in world.asked()
     url = place.pinoctl("up", "rebuild-shop", "-q", HF_TOKEN=PASSWORD).out.split()[-1]
     assert page(url).endswith("open")
-    place.pinoctl("export", "dockerfile", "rebuild-shop", "--output", folder)
+    said = place.pinoctl("export", "dockerfile", "rebuild-shop", "--output", folder, fails=True)
+    assert "`phrase`" in said.err
+    other = tmp_path / "without.json"  # as if the script took no secret: nothing else of it may leave this machine
+    other.write_text(json.dumps({**json.loads(lock.read_text()), "secrets": []}))
+    place.pinoctl("export", "dockerfile", "rebuild-shop", "--lock", other, "--output", folder)
     place.pinoctl("export", "compose", "rebuild-shop", "--output", tmp_path / "compose.yaml")
 
     assert json.loads(lock.read_text())["captured"] == {"color": "green"}

@@ -32,6 +32,11 @@ async def test_it_says_which_python_it_took_and_why(based):
     assert f"could not be fetched (no route to host); `{report.python}` ({report.version}) is used" in report.notes[0]
 
 
+@pytest.mark.parametrize("name", ["PYENV_ROOT", "XDG_DATA_HOME"])
+def test_a_folder_of_pythons_that_cannot_be_looked_into_has_none(name):
+    assert pythons.find_on_host({**os.environ, name: f"/{'x' * 300}"}) is not None  # longer than any name may be
+
+
 async def test_asking_again_builds_nothing(based, monkeypatch):
     monkeypatch.setattr(base, "build", lambda *_, **__: pytest.fail("built again"))
     assert not (await based.ensure_base()).built
@@ -194,7 +199,7 @@ def test_a_kill_in_the_middle_leaves_no_half(tmp_path):
 
 def test_a_home_that_cannot_be_written_to_says_so(tmp_path):
     (tmp_path / "bin").write_text("a file in the way")
-    with pytest.raises(PinoctlError, match="cannot be built"):
+    with pytest.raises(PinoctlError, match=f"cannot be built in .*: `{tmp_path}/bin`: "):
         base.build(Home(tmp_path), lambda _: (Python(Path(sys.executable), "3.10.1"), ""))
 
 

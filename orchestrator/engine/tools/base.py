@@ -94,8 +94,9 @@ def build(
                 shutil.rmtree(left, ignore_errors=True)
             return report(record, built=True)
     except OSError as error:
+        where = f"`{error.filename}`: " if error.filename else ""
         raise PinoctlError(
-            f"the base environment cannot be built in `{home.base}`: {error.strerror or error}",
+            f"the base environment cannot be built in `{home.base}`: {where}{error.strerror or error}",
             hint="check the permissions and the free space of that folder, or set PINOCTL_HOME to another one",
         ) from error
 

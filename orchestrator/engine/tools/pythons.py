@@ -76,8 +76,8 @@ def _named(minor: int, environ: Mapping[str, str]) -> Iterator[str]:
     user = Path(environ.get("HOME") or "/")
     pyenv = Path(environ.get("PYENV_ROOT") or user / ".pyenv") / "versions"
     share = Path(environ.get("XDG_DATA_HOME") or user / ".local" / "share") / "uv" / "python"
-    folders += sorted(pyenv.glob(f"3.{minor}.*/bin"), reverse=True)
-    folders += sorted(share.glob(f"cpython-3.{minor}.*/bin"), reverse=True)
+    folders += _below(pyenv, f"3.{minor}.*/bin")
+    folders += _below(share, f"cpython-3.{minor}.*/bin")
     if sys.version_info[1] == minor:
         folders.append(Path(getattr(sys, "_base_executable", sys.executable)).parent)
     for folder in folders:
@@ -85,6 +85,14 @@ def _named(minor: int, environ: Mapping[str, str]) -> Iterator[str]:
         if real not in seen and os.access(real, os.X_OK):
             seen.add(real)
             yield str(folder / name)
+
+
+def _below(folder: Path, pattern: str) -> list[Path]:
+    """Return what matches below a folder, the last first; nothing for one that may not be looked into."""
+    try:
+        return sorted(folder.glob(pattern), reverse=True)
+    except OSError:  # the variables that say where it is may be another user's
+        return []
 
 
 def fetch_managed(uv: Path, home: Home, process: Mapping[str, str]) -> tuple[Python | None, str]:

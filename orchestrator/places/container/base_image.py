@@ -6,10 +6,12 @@ import hashlib
 import json
 import os
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from orchestrator.engine.errors import BadInputError
 from orchestrator.places.container import names
 from orchestrator.places.container.buildkit import build
 from orchestrator.places.container.docker import Docker, DockerError, RefusedError, told
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 FILES: Final = {"Dockerfile": 0o644, "packages.txt": 0o644, "requirements.txt": 0o644, "entry": 0o755, "health": 0o755}
 VARIABLE: Final = "PINOCTL_BASE_IMAGE"
 CERTIFICATES: Final = Path("/usr/local/share/ca-certificates")
+
+
+# A name with its registry, tag and digest, or an id.
+NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9._:/-]*[a-z0-9])?(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?", re.ASCII)
 
 
 class NoBaseError(RefusedError):
@@ -73,9 +79,9 @@ def choose(
 
     With an NVIDIA card it is the newest CUDA that the driver came with or is older than, and not newer than what the
     app's PyTorch is built for; NVIDIA's images refuse to start on older drivers. `source_build` asks for the compiler.
-    `start` (or PINOCTL_BASE_IMAGE) is an image of the user's to begin with.
+    `start` (or PINOCTL_BASE_IMAGE) is an image of the user's to begin with; raises BadInputError for what is none.
     """
-    given = start or (os.environ if environ is None else environ).get(VARIABLE)
+    given = _checked(start or (os.environ if environ is None else environ).get(VARIABLE))
     rows = table()
     if profile.gpu != "nvidia":
         return Base(given or rows["cpu"], "cpu", devel=False, why="given" if given else "no NVIDIA card")
@@ -100,6 +106,15 @@ def choose(
     cuda = max(fitting, key=numbers)
     why = f"driver {driver}" + (f", PyTorch for CUDA {torch_cuda}" if torch_cuda else "")
     return Base(given or rows["cuda"][cuda]["devel" if source_build else "runtime"], cuda, source_build, why)
+
+
+def _checked(start: str | None) -> str | None:
+    if start and not NAME.fullmatch(start):
+        raise BadInputError(
+            f"`{start}` cannot be the name of an image to begin with",
+            hint=f"write it like `debian:12` (`--base` or {VARIABLE}), in lower case",
+        )
+    return start
 
 
 def uv_version() -> str:
@@ -129,7 +144,10 @@ def recipe(start: str, start_id: str, content: Mapping[str, tuple[bytes, int]], 
 
 
 def ensure(docker: Docker, base: Base, *, say: Callable[[str], None], fresh: bool = False) -> dict[str, Any]:
-    """Return the base image (as the daemon describes it), built if it is missing; raises DockerError."""
+    """Return the base image (as the daemon describes it), built if it is missing; raises DockerError.
+
+    Its `Tag` is the name that it has as this variant; `RepoTags` may begin with that of another one.
+    """
     content = files()
     start_id = _start_id(docker, base.start, say)
     key = recipe(base.start, start_id, content)
@@ -137,7 +155,7 @@ def ensure(docker: Docker, base: Base, *, say: Callable[[str], None], fresh: boo
     if not fresh:
         found = inspect(docker, tag)
         if found is not None:
-            return found
+            return {**found, "Tag": tag}
     say(f"building the base image `{tag}` on `{base.start}` ({base.why}); this is done once")
     labels = {names.KIND: "base", names.RECIPE: key, names.BASE: base.start}
     arguments = {"BASE": base.start}
@@ -145,7 +163,7 @@ def ensure(docker: Docker, base: Base, *, say: Callable[[str], None], fresh: boo
     found = inspect(docker, tag) or inspect(docker, built)
     if found is None:
         raise DockerError(f"the base image `{tag}` vanished after it was built", hint="run the same command again")
-    return found
+    return {**found, "Tag": tag}
 
 
 def _start_id(docker: Docker, start: str, say: Callable[[str], None]) -> str:
@@ -156,18 +174,21 @@ def _start_id(docker: Docker, start: str, say: Callable[[str], None]) -> str:
             with told(f"the image `{start}` cannot be downloaded"):
                 docker.client.images.pull(start)
         except DockerError as error:
-            raise NoBaseError(
-                str(error), hint=f"name an image that is here with `--base IMAGE` or {VARIABLE}"
-            ) from error
+            raise NoBaseError(str(error), hint=f"{instead()}, or name one that is here: `--base IMAGE`") from error
         found = inspect(docker, start)
     return str(found["Id"]) if found is not None else ""
+
+
+def instead() -> str:
+    """Return what to do where no registry can be reached."""
+    return f"`export {VARIABLE}=$({folder() / 'rootfs.sh'})` makes an image to begin with from Debian's mirror"
 
 
 def look_up(docker: Docker, start: str) -> None:
     """Make sure that an image to begin with is here or in its registry; raises NoBaseError."""
     try:
         if inspect(docker, start) is None:
-            with told(f"there is no image `{start}` here, and its registry has none to give"):
+            with told(f"there is no image `{start}` here, and none can be had from its registry"):
                 docker.api.inspect_distribution(start)
     except DockerError as error:
         raise NoBaseError(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING
 
 from orchestrator.engine.errors import BadInputError
+from orchestrator.places.container import images
+from orchestrator.places.container.base_image import inspect
 from orchestrator.places.container.docker import Docker, DockerError, remedy_of, told
 
 if TYPE_CHECKING:
@@ -39,6 +42,24 @@ def remedy(text: str) -> str:
     if "http response to https client" in low:
         return "that registry has no HTTPS: name it in `insecure-registries` of the daemon's settings"
     return remedy_of(text) or "log in with `docker login`, and check the name"
+
+
+def publish(docker: Docker, image: str, reference: str, *, say: Callable[[str], None]) -> str | None:
+    """Push an image under a name of its own and return its digest; a push that fails leaves names as they were.
+
+    A name that stayed would keep the image when the app is removed.
+    """
+    before = (inspect(docker, reference) or {}).get("Id")
+    images.tag(docker, image, reference)
+    try:
+        return push(docker, reference, say=say)
+    except BaseException:
+        with contextlib.suppress(DockerError):
+            if before is None:
+                images.untag(docker, reference)
+            else:
+                images.tag(docker, str(before), reference)
+        raise
 
 
 def push(docker: Docker, reference: str, *, say: Callable[[str], None]) -> str | None:
