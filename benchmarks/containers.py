@@ -103,13 +103,17 @@ def last_step(program: Program) -> float:
 
 
 def second_app(program: Program) -> float:
-    """Install a second app with the same packages in volume mode: the bytes it adds in percent of the first's."""
+    """Install a second app with the same packages in volume mode: the bytes it adds in percent of the first's.
+
+    The step that compiles packages is left out: what it makes is each environment's own, and so is what Python compiles
+    when apps run. Bytes are those on disk; the first app's are those of its folder.
+    """
     added = []
     for number in (1, 2):
         name = f"volume-{number}-{time.time_ns()}"
         folder = _app(program, name, install=True)
         steps = json.loads((folder / "install.json").read_text("utf-8"))
-        del steps["run"][1]  # compiled files are each environment's own
+        del steps["run"][1]
         (folder / "install.json").write_text(json.dumps(steps), encoding="utf-8")
         before = _used(program)
         program.call("up", str(folder), "--place", "container", "--volume-mode", "--quiet")

@@ -37,7 +37,11 @@ FIGURES: Final = (
     Figure("container_build", "building an image, beyond the same installation on the host", "%", None, 15),
     Figure("container_last_step", "rebuilding after a change in the last step", "ms", None, None),
     Figure(
-        "container_second", "a second app with the same packages in volume mode, of the first's bytes", "%", None, 10
+        "container_second",
+        "a second app with the same packages in volume mode, none compiled ahead, of the first's bytes",
+        "%",
+        None,
+        10,
     ),
     Figure("gate_latency", "a small request through the gate, beyond the app's own time", "ms", None, 1),
     Figure("gate_down", "a large download through the gate, loss against a raw forwarder", "%", None, 20),
