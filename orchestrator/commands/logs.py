@@ -51,7 +51,7 @@ def logs(*, app: str, follow: bool, tail: int | None, events: bool, build: bool,
     if build:
         files = AgentFiles(where, name, history=files.folder / "build")
     place = place_of(where, name)
-    place.mirror_logs(name)
+    _bring(place, name, None if follow else files.journal if events else files.terminal)
 
     read = _journal(files) if events else _terminal(files)
     offset = start_of_tail(read, tail)
@@ -77,6 +77,16 @@ def logs(*, app: str, follow: bool, tail: int | None, events: bool, build: bool,
     if not shown and tail != 0:
         output.say(f"`{name}` has printed nothing yet")
     return 0
+
+
+def _bring(place: Place, name: str, copy: Path | None) -> None:
+    """Bring the copy of the logs up to date; one made earlier will do where that cannot be, as the daemon is away."""
+    try:
+        place.mirror_logs(name)
+    except PinoctlError as error:
+        if copy is None or not copy.exists():
+            raise
+        output.say(f"warning: this is the copy that was made last: {error}", style="yellow")
 
 
 def _copied(place: Place, name: str) -> None:

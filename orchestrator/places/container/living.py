@@ -175,7 +175,7 @@ def ended(docker: Docker, container: str, app: str) -> PinoctlError:
         return DockerError(f"the container of `{app}` was removed while it was at work",
                            hint=f"`pinoctl up {app}` makes a new one")  # fmt: skip
     state = there["State"]
-    words = last_words(docker, container)
+    words = why_of(state).removeprefix(": ") or last_words(docker, container)
     if state.get("OOMKilled"):
         return DockerError(f"the container of `{app}` ran out of memory", hint="give it more with `--memory`")
     if state.get("Restarting") or state.get("Paused"):
@@ -190,6 +190,13 @@ def ended(docker: Docker, container: str, app: str) -> PinoctlError:
     why = f": {words}" if words else ""
     return DockerError(f"the container of `{app}` ended with status {state.get('ExitCode')}{why}",
                        hint=f"`pinoctl up {app}` starts it again and goes on where it stopped")  # fmt: skip
+
+
+def why_of(state: Mapping[str, Any]) -> str:
+    """Return what the daemon says of why a container could not run, `: ` before it; "" where it says nothing."""
+    lines = str(state.get("Error") or "").split("\n")
+    first = "".join(letter if letter.isprintable() else " " for letter in lines[0]).strip()
+    return f": {first}" if first else ""
 
 
 def trouble(there: Mapping[str, Any], *, silent: bool = False, now: datetime | None = None) -> str | None:

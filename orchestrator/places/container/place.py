@@ -10,7 +10,7 @@ from orchestrator.agent.client import AgentGoneError, Client
 from orchestrator.agent.files import AgentFiles
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.engine.hardware import HardwareProfile, detect, without_cards
-from orchestrator.places.container import code, files, gpus, images, names, own, settings
+from orchestrator.places.container import code, files, gpus, images, names, own, settings, variables
 from orchestrator.places.container.containers import home_in
 from orchestrator.places.container.docker import Docker, DockerError, connect, told
 from orchestrator.places.container.living import (
@@ -23,6 +23,7 @@ from orchestrator.places.container.living import (
     stop,
     trouble,
     unpause,
+    why_of,
 )
 from orchestrator.places.container.running import Ensured, Running, Say
 from orchestrator.places.container.urls import reachable, translated
@@ -192,9 +193,12 @@ class ContainerPlace:
         found = find(self.docker, names.container(self.home, app))
         return found if found is not None else find(self.docker, names.container(self.home, app, "old"))
 
-    def seen(self, app: str, answer: Mapping[str, Any]) -> dict[str, Any]:
-        """Return an agent's answer as this machine sees it: its URL and ports, and where its log is copied to."""
-        there = find(self.docker, names.container(self.home, app))
+    def seen(self, app: str, answer: Mapping[str, Any], there: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return an agent's answer as this machine sees it: its URL and ports, and where its log is copied to.
+
+        `there` is the agent's container as the daemon describes it, the app's by default.
+        """
+        there = find(self.docker, names.container(self.home, app)) if there is None else there
         files = AgentFiles(self.home, app)
         if str(answer.get("log")).startswith(own.logs_in(app, beside=True)):
             files = AgentFiles(self.home, app, history=files.folder / "build")
@@ -240,7 +244,7 @@ class ContainerPlace:
         ended = state.get("ExitCode") if state.get("Status") == "exited" else None
         reason = "its container ran out of memory" if state.get("OOMKilled") else ""
         if not reason and ended not in GENTLY:
-            reason = f"its container ended with status {ended}"
+            reason = f"its container ended with status {ended}{why_of(state)}"
         return {"word": "failed" if reason else "stopped", "reason": reason or None, "alive": False}
 
     def _ask(self, there: Mapping[str, Any], app: str, timeout: float) -> dict[str, Any]:
@@ -305,6 +309,7 @@ class ContainerPlace:
         at_work = [each for each in (there, build) if each is not None and each["State"]["Running"]]
         if at_work:
             container = str(at_work[0]["Id"])
+            variables.bring(self.docker, self.home, container)
             if at_work[0]["State"].get("Paused"):
                 self.say("its container was paused, and goes on")
                 unpause(self.docker, container)
