@@ -17,6 +17,7 @@ from orchestrator.state.locks import waiting_lock
 
 if TYPE_CHECKING:
     from orchestrator.commands.progress import Progress
+    from orchestrator.engine.hardware import HardwareProfile
     from orchestrator.engine.home import Home
     from orchestrator.places.container.build import Ask, Built, Wish
     from orchestrator.places.container.making import Made
@@ -85,17 +86,26 @@ def build_image(
     *,
     always: bool = False,
     accept: Callable[[Built], None] = lambda _built: None,
+    profile: HardwareProfile | None = None,
+    listen: Callable[[Message], None] = lambda _message: None,
 ) -> Made:
     """Build an app's image if it is needed (`always`: in any case), after another command that is at it.
 
+    `profile` is a machine to build for, by default this one; `listen` gets an agent's messages beside who shows them.
     Ctrl-C stops the installation that this command began, and nothing else; what that means for the app is said.
     """
+    show = listener(progress)
+
+    def heard(message: Message) -> None:
+        listen(message)
+        show(message)
+
     making = Making(
         place,
         app,
-        profile=place.profile(app),
+        profile=profile or place.profile(app),
         say=lambda line: progress.line(line, "dim"),
-        listen=listener(progress),
+        listen=heard,
         ask=person(progress),
         accept=accept,
     )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.lock.lock import Lock
 
 PINS: Final = Path("/opt/pinoctl/pins")
+MACHINE: Final = "hardware.json"  # among them; the installation looks for it there
 MARK: Final = "# Written by `pinoctl export dockerfile`"
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CACHES: Final = "--mount=type=cache,target=/data/cache,uid=1000,gid=1000"
@@ -43,7 +44,7 @@ def export_folder(
     profile: HardwareProfile,
     answers: Mapping[str, Any],
 ) -> None:
-    """Write the folder: Dockerfile, base files, pinoctl's code, the launcher, and what holds it to a lock.
+    """Write the folder: Dockerfile, base files, pinoctl's code, the launcher, what holds it to a machine and a lock.
 
     An older export is replaced; raises BadInputError for a folder with anything else in it.
     """
@@ -60,6 +61,9 @@ def export_folder(
     with launcher.packed(home.app(app), reading.files, app) as archive:
         (into / "launcher.tar").write_bytes(archive.read())
     _write(into / "answers.json", json.dumps(dict(answers), indent=1, sort_keys=True).encode(), 0o644)
+    # a build has no card, and scripts that ask for one have to go the way that they went here
+    machine = json.dumps(profile.to_json(), indent=1, sort_keys=True).encode()
+    _write(into / "pins" / MACHINE, machine, 0o644)
     if held is not None:
         for name, text in pinning.files(held, PINS).items():
             _write(into / "pins" / name, text.encode(), 0o755 if text.startswith("#!") else 0o644)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -51,7 +52,8 @@ class Base:
 class Lock:
     """Hold one lock; `date` is UTC, to the second; `scripts` the keys of the steps done, in order.
 
-    `captured` are the values that scripts captured and that are not secret; `inventory` is what `inventory.take` gives.
+    `captured` are the values that scripts captured and that are not secret, `secrets` the names of those that are;
+    `inventory` is what `inventory.take` gives.
     """
 
     date: datetime
@@ -60,6 +62,7 @@ class Lock:
     base: Base
     hardware: Mapping[str, Any] = field(default_factory=dict)
     captured: Mapping[str, Any] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
     scripts: tuple[str, ...] = ()
     inventory: Mapping[str, Any] = field(default_factory=dict)
 
@@ -78,6 +81,7 @@ class Lock:
             "base": asdict(self.base),
             "hardware": dict(self.hardware),
             "captured": dict(self.captured),
+            "secrets": list(self.secrets),
             "scripts": list(self.scripts),
             "inventory": dict(self.inventory),
         }
@@ -95,9 +99,6 @@ class Lock:
                 hint="upgrade pinoctl, or make a new lock with `pinoctl build`" if newer else _HINT,
             )
         launcher, base = _mapping(data, "launcher"), _mapping(data, "base")
-        scripts = data.get("scripts", [])
-        if not isinstance(scripts, list) or not all(isinstance(key, str) for key in scripts):
-            raise BadInputError("`scripts` of the lock is not a list of texts", hint=_HINT)
         return cls(
             date=_date(_text(data, "date")),
             app=_text(data, "app"),
@@ -110,7 +111,8 @@ class Lock:
             ),
             hardware=_mapping(data, "hardware"),
             captured=_mapping(data, "captured"),
-            scripts=tuple(scripts),
+            secrets=_texts(data, "secrets"),
+            scripts=_texts(data, "scripts"),
             inventory=_inventory(_mapping(data, "inventory")),
         )  # fmt: skip
 
@@ -122,12 +124,27 @@ def read(path: Path) -> Lock:
         data = json.loads(file.read_bytes())
     except OSError as error:
         raise BadInputError(f"the lock `{file}` cannot be read: {error.strerror or error}", hint=_HINT) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInputError(f"the lock `{file}` is not JSON: {error}", hint=_HINT) from None
     try:
         return Lock.from_json(data)
     except BadInputError as error:
         raise BadInputError(f"the lock `{file}` cannot be used: {error}", hint=error.hint) from None
+
+
+def check_target(path: Path) -> None:
+    """Raise BadInputError where no lock can be written; the folders above it are made."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "Is a directory")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise BadInputError(
+            f"the lock `{path}` cannot be written: {(error.strerror or str(error)).lower()}",
+            hint="name a file in a folder that you may write with `--lock FILE`",
+        ) from None
 
 
 def write(path: Path, lock: Lock) -> None:
@@ -150,6 +167,13 @@ def _mapping(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise BadInputError(f"`{key}` of the lock is not an object", hint=_HINT)
     return value
+
+
+def _texts(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    value = data.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise BadInputError(f"`{key}` of the lock is not a list of texts", hint=_HINT)
+    return tuple(value)
 
 
 def _text(data: Mapping[str, Any], key: str, where: str = "") -> str:

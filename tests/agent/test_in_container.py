@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from orchestrator.agent import container
+from orchestrator.agent.agent import open_real_engine
 from orchestrator.agent.client import Client
 from orchestrator.agent.contracts import Target
 from orchestrator.agent.inside import InContainer, Inside
 from orchestrator.agent.record import read_lent, store_lent
+from orchestrator.engine.answers import Answers
+from orchestrator.engine.home import Home
 from orchestrator.expose.gate.audit import read
 from tests.agent.fakes import FakeResult
 from tests.agent.test_agent import Running
@@ -140,3 +144,14 @@ async def test_an_image_by_itself_writes_down_who_came_beside_the_apps_logs(runn
         assert "HTTP/1.1 401 " in await ask(port, Authorization="Bearer wrong")
         (event,) = read(running.files.folder / "gate.jsonl")
         assert (event["event"], event["way"]) == ("refused", "wrong token")
+
+
+async def test_scripts_of_an_installation_see_the_machine_that_it_is_held_to(tmp_path):
+    pinned = tmp_path / "hardware.json"
+    assert container.opener(pinned) is open_real_engine
+    pinned.write_text('{"gpu": "nvidia", "ram": 1001}')
+    engine: Any = await container.opener(pinned)(Home(tmp_path / "home"), sink=lambda *_: None, answers=Answers())
+    try:
+        assert (engine.profile.gpu, engine.profile.ram) == ("nvidia", 1001)
+    finally:
+        await engine.close()

@@ -76,6 +76,19 @@ def test_a_launcher_that_cannot_go_back_is_told_before_anything_is_built(
     place.pinoctl("build", folder, "-q", "--lock", lock)
     base = json.loads(lock.read_text())["base"]
     assert base["id"] == client.images.get(base["reference"]).id
+    held = json.loads(lock.read_text())
+    assert place.pinoctl("build", folder, "--locked", lock, "--base", "debian:12", fails=True).status == 2
+    other = {
+        **held, "hardware": {**held["hardware"], "gpu": "amd"}, "base": {**held["base"], "recipe": "0" * 64},
+    }  # fmt: skip
+    lock.write_text(json.dumps(other))
+    told = place.pinoctl("build", folder, "--locked", lock, "--json", fails=True)
+    assert sorted(each.partition(":")[0] for each in told.json()["moved"]) == ["base image", "hardware gpu"]
+    assert "step 1" not in told.err
+    lock.write_text(json.dumps({**held, "base": {**held["base"], "reference": "pinoctl-none:none"}}))
+    told = place.pinoctl("build", folder, "--locked", lock, "--json", fails=True)
+    assert "docker pull" in told.json()["failed"]["hint"]
+    lock.write_text(json.dumps(held))
     (folder / "server.py").write_text((folder / "server.py").read_text() + "# changed\n")
     told = place.pinoctl("build", folder, "--locked", lock, "--json", fails=True)
     assert len(told.json()["moved"]) == 1
@@ -107,6 +120,34 @@ def test_a_locked_build_takes_the_launcher_back_and_one_that_fails_leaves_it(
         assert head(clone) == old
         with running(client, str(other.image("rebuild-shop")), PINOCTL_PUBLIC="1") as (_container, page):
             await_page(page, holds="the first")
+
+
+def test_a_locked_build_is_made_for_the_locks_machine_with_answers_that_may_be_others(
+    client: docker.DockerClient, place: Place, tmp_path: Path
+) -> None:
+    form = [{"key": "phrase", "type": "password", "title": "The phrase"}, {"key": "color", "title": "A color"}]
+    steps = [
+        {"method": "input", "params": {"title": "Who", "form": form}},
+        {"method": "fs.write", "params": {"path": "seen.txt", "text": "{{ram}} GiB, {{input.color}}"}},
+        shell("cat seen.txt && cp seen.txt kept.txt"),
+    ]
+    folder, lock = launcher(tmp_path / "rebuild-other", steps), tmp_path / "lock.json"
+    answers = ("--answer", "phrase=a long phrase", "--answer", "color=green")
+    place.pinoctl("build", folder, "-q", "--lock", lock, *answers)
+    held = json.loads(lock.read_text())
+    assert held["secrets"] == ["phrase"]
+    lock.write_text(json.dumps({**held, "hardware": {**held["hardware"], "ram": 1001}}))
+    told = place.pinoctl("build", folder, "--locked", lock, fails=True)
+    assert "--answer phrase=VALUE" in told.err
+    again = ("--answer", "phrase=another phrase", "--answer", "color=blue")
+    told = place.pinoctl("build", folder, "--locked", lock, *again)
+    assert "hardware ram: 1001 -> " in told.err
+    image = client.containers.create(str(place.image("rebuild-other")))
+    try:
+        stream = b"".join(image.get_archive("/pinokio/api/rebuild-other/kept.txt")[0])
+        assert b"1001 GiB, blue" in stream
+    finally:
+        image.remove()
 
 
 def test_the_users_own_index_is_brought_along(world: World, place: Place, tmp_path: Path) -> None:

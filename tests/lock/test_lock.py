@@ -66,6 +66,28 @@ def test_a_lock_survives_its_file_and_the_file_is_stable(tmp_path):
     assert [path.name for path in file.parent.iterdir()] == [document.FILE_NAME]
 
 
+@pytest.mark.parametrize("where", ["", "file/lock.json", "/proc/nope/lock.json"])
+def test_where_no_lock_can_be_written_that_is_told_before_the_work(tmp_path, where):
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInputError, match="cannot be written") as told:
+        document.check_target(tmp_path / where)
+    assert "--lock FILE" in str(told.value.hint)
+    document.check_target(tmp_path / "deep" / "lock.json")
+    assert list((tmp_path / "deep").iterdir()) == []
+
+
+def test_what_is_nested_too_deeply_is_no_lock(tmp_path):
+    (tmp_path / "lock.json").write_text("[" * 200_000)
+    with pytest.raises(BadInputError, match="is not JSON"):
+        document.read(tmp_path / "lock.json")
+
+
+def test_the_names_of_secret_answers_are_texts():
+    assert Lock.from_json(replace(LOCK, secrets=("phrase",)).to_json()).secrets == ("phrase",)
+    with pytest.raises(BadInputError, match="`secrets`"):
+        Lock.from_json({**LOCK.to_json(), "secrets": {"phrase": "x"}})
+
+
 def test_dates_become_utc():
     east = LOCK.date.astimezone(timezone(timedelta(hours=5)))
     assert replace(LOCK, date=east).to_json() == LOCK.to_json()
