@@ -12,6 +12,7 @@ import contextlib
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +26,7 @@ from orchestrator.engine.home import Home
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from orchestrator.agent.agent import Agent
+    from orchestrator.agent.agent import Agent, OpenEngine
 
 DATA: Final = Path("/data")
 RESERVED: Final = (42000, 42001, 42002, 42003)  # what is published before the app's own ports are known
@@ -33,6 +34,7 @@ HIGHEST: Final = 1 << 16
 PORT: Final = 8080  # where an image that runs by itself answers
 GRACE: Final = 3.0  # seconds in which a command may say how the app is to be started, before it starts as it did last
 BUILD_IDLE: Final = 600.0
+HARDWARE: Final = Path("/opt/pinoctl/pins/hardware.json")  # what scripts see as the machine where a build is held to it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,6 +107,17 @@ def prepare(home: Home, app: str, data: Path = DATA) -> None:
         path.symlink_to(kept)
 
 
+def opener(pinned: Path = HARDWARE) -> OpenEngine:
+    """Return what opens the engine of an installation: its scripts see the pinned machine, else the one that it is on.
+
+    Raises BadInputError.
+    """
+    from orchestrator.agent.agent import open_real_engine  # noqa: PLC0415  # see _build
+    from orchestrator.engine.hardware import load  # noqa: PLC0415
+
+    return partial(open_real_engine, profile=load(pinned)) if pinned.exists() else open_real_engine
+
+
 async def _build(files: AgentFiles, cost: Cost) -> int:
     from orchestrator.agent.agent import Agent  # noqa: PLC0415  # slow to import, and not needed to complain
     from orchestrator.agent.app import LauncherApp  # noqa: PLC0415
@@ -113,7 +126,7 @@ async def _build(files: AgentFiles, cost: Cost) -> int:
     private = DATA / "private" / files.app
     inside = InBuild(files, cost, private=private, written=lambda: _used("/"))
     app = LauncherApp(home, files.app, undo=home.root == DATA)  # elsewhere an image is what is gone back to
-    agent = Agent(files, idle=BUILD_IDLE, app=app, inside=inside)
+    agent = Agent(files, idle=BUILD_IDLE, open_engine=opener(), app=app, inside=inside)
     inside.ask = agent.ask_for_checkpoint
     await agent.serve()
     return 0
@@ -127,7 +140,8 @@ async def _install(files: AgentFiles, until: int | None, answers: Path | None) -
     from orchestrator.engine.answers import Answers  # noqa: PLC0415
 
     inside = UpTo(until)
-    agent = Agent(files, idle=float("inf"), app=LauncherApp(files.home, files.app, undo=False), inside=inside)
+    app = LauncherApp(files.home, files.app, undo=False)
+    agent = Agent(files, idle=float("inf"), open_engine=opener(), app=app, inside=inside)
     agent.answers = Answers(read_json(answers) if answers is not None else None)
     inside.flush = agent.sink.flush
     result = await agent.lifecycle.install(UpOptions(trusted=True))

@@ -196,7 +196,8 @@ def ensure_room(home: Home, text: str, name: str | None) -> None:
 
 def fetched_app(home: Home, text: str, name: str | None, *, quiet: bool) -> Fetched:
     """Get the launcher on disk, and put it in the index."""
-    from orchestrator.commands.host import warn_of_loss  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.going_back import go_back  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.host import warn_of_loss  # noqa: PLC0415
     from orchestrator.commands.progress import Progress  # noqa: PLC0415
     from orchestrator.launcher.fetch import fetch  # noqa: PLC0415
     from orchestrator.launcher.names import installed  # noqa: PLC0415
@@ -204,6 +205,7 @@ def fetched_app(home: Home, text: str, name: str | None, *, quiet: bool) -> Fetc
     from orchestrator.places.host import HostPlace  # noqa: PLC0415
 
     HostPlace(home).prepare()
+    go_back(home)
     ensure_room(home, text, name)
     target = parse_target(text, cwd=Path.cwd(), known=installed(home))
     progress = Progress(target.name, quiet=quiet)

@@ -33,12 +33,14 @@ def update(
     An app that runs is stopped for it and started again. When the update fails, the version before it is put back.
     """
     from orchestrator.commands.apps import usable_app  # noqa: PLC0415  # `--help` does without
+    from orchestrator.commands.going_back import go_back  # noqa: PLC0415
     from orchestrator.commands.session import Session  # noqa: PLC0415
     from orchestrator.commands.up import finish  # noqa: PLC0415
     from orchestrator.places.choosing import HOST, place_of  # noqa: PLC0415
 
     document, pairs = given_answers(answers, answer)
     where = home_of(home)
+    go_back(where)
     name = usable_app(where, app)
     if place_of(where, name).name != HOST:
         return _in_container(
