@@ -23,8 +23,8 @@ from orchestrator.places.choosing import CONTAINER
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-if TYPE_CHECKING:
     from orchestrator.commands.locking import Done
+    from orchestrator.engine.home import Home
 
 
 @click.command()
@@ -86,6 +86,7 @@ def build(
     where = home_of(home)
     fetched = fetched_app(where, app, name, quiet=quiet)
     placing = placed(where, fetched.name, CONTAINER, limits, quiet=True, building=True)
+    at_work = _runs_from_volume(where, fetched.name)
     try:
         with on_trial(where, fetched.name, placing):
             done = build_locked(
@@ -105,6 +106,8 @@ def build(
         if as_json:
             output.as_json({"app": fetched.name, "image": None, "lock": None, **done.failed})
         return 1
+    if at_work:
+        _start_again(where, fetched.name, quiet=quiet)
     if tag:
         done.tag(tag)
     digest = _push(done, push, tag, as_json=as_json, quiet=quiet) if push else None
@@ -113,6 +116,29 @@ def build(
     else:
         output.data(push or tag or done.image)
     return 0
+
+
+def _runs_from_volume(home: Home, name: str) -> bool:
+    """Tell whether an app runs from the folder that it is installed into, so that it is stopped meanwhile."""
+    from orchestrator.commands.overview import ask_agent  # noqa: PLC0415  # `--help` does without
+    from orchestrator.places.container import settings  # noqa: PLC0415
+
+    on_volume = settings.read(home, name).mode == settings.VOLUME
+    return on_volume and (ask_agent(home, name) or {}).get("word") in {"ready", "starting"}
+
+
+def _start_again(home: Home, name: str, *, quiet: bool) -> None:
+    """Start an app as it was started last; one that does not come up takes nothing from what was built."""
+    from orchestrator.commands.session import Session  # noqa: PLC0415  # `--help` does without
+
+    try:
+        with Session(home, name, quiet=quiet) as session:
+            lent = session.lent()
+            failed = session.do(lambda client, listen: client.up(listen=listen, again=True, environment=lent))["failed"]
+    except PinoctlError as error:
+        failed = error
+    if failed:
+        output.say(f"warning: `{name}` does not come up again; `pinoctl up {name}` says why", style="yellow")
 
 
 def _push(done: Done, reference: str, tag: str | None, *, as_json: bool, quiet: bool) -> str | None:

@@ -250,6 +250,10 @@ def test_in_volume_mode_an_app_is_started_anew_from_what_was_installed_anew(lab)
     assert refused.status == 1
     assert f"would be left behind: `/data/api/{lab.app}`" in refused.said
     lab.check_ready(lab.up())
+    built = lab.run("build", lab.app, "--fresh", "-q")
+    assert built.status == 0, built.said
+    assert lab.ran[-2:] == ["four", "four"]
+    assert answers(lab.ps()["url"])  # it is up again, as it was
 
 
 def test_in_volume_mode_an_app_is_installed_again_where_the_volume_is_gone(lab):
