@@ -215,7 +215,8 @@ class Agent:
         await self._inside.between_steps(following=following if run.parent is None else None, last=last, idle=idle)
 
     def _event(self, kind: str, data: Mapping[str, Any]) -> None:
-        self._inside.event(kind, data)
+        if not self.lifecycle.updating:  # its steps are none of the installation's
+            self._inside.event(kind, data)
         self.lifecycle.event(kind, data)
 
     def ask_for_checkpoint(self, how: str, unsaved: Any) -> bool:

@@ -32,7 +32,7 @@ class Lifecycle:
         self._engine: EngineLike | None = None
         self._opening = asyncio.Lock()
         self._up: asyncio.Task[dict[str, Any]] | None = None
-        self._updating = False
+        self.updating = False
         self._menu_error = ""
 
     @property
@@ -121,11 +121,11 @@ class Lifecycle:
             self.desk.become(Condition(STOPPED))
         if was_up:
             again = await self.up(UpOptions())
-            return {**again, "failed": outcome["failed"] or again["failed"]}
-        return {**outcome, "state": str(self.condition)}
+            return {**again, "failed": outcome["failed"] or again["failed"], "updated": not outcome["failed"]}
+        return {**outcome, "state": str(self.condition), "updated": not outcome["failed"]}
 
     async def _update_or_restore(self, engine: EngineLike, target: Target) -> None:
-        self._updating = True
+        self.updating = True
         try:
             saved = await self.desk.app.save()
             try:
@@ -137,7 +137,7 @@ class Lifecycle:
             finally:
                 await self.desk.app.discard(saved)
         finally:
-            self._updating = False
+            self.updating = False
 
     async def stop(self, path: str | None = None) -> bool:
         """Stop one script, or the start script and whatever brings it up; nothing is restarted."""
@@ -223,7 +223,7 @@ class Lifecycle:
         await self.serving.start(engine, start, options)
 
     async def _prepare(self, engine: EngineLike) -> None:
-        if not self._updating and await self.desk.app.recover():
+        if not self.updating and await self.desk.app.recover():
             self.desk.emit("restored", {"reason": "its update was interrupted"})
         await self.desk.app.prepare(engine, None)
 

@@ -45,7 +45,7 @@ def update(
     if place_of(where, name).name != HOST:
         return _in_container(
             where, name, lambda updating, env: updating.run(answers=document, pairs=pairs, environment=env),
-            "updated", as_json=as_json, quiet=quiet,
+            "updated", retry="update", as_json=as_json, quiet=quiet,
         )  # fmt: skip
 
     def work(client: Client, listen: Listener) -> dict[str, Any]:
@@ -85,7 +85,9 @@ def rollback(*, app: str, home: Path | None, as_json: bool, quiet: bool) -> int:
             f"`{name}` lives on the host, which keeps no earlier version",
             hint="a failed update is undone by itself; apps in containers can go back after a good one, too",
         )
-    return _in_container(where, name, lambda updating, env: updating.back(env), "back", as_json=as_json, quiet=quiet)
+    return _in_container(
+        where, name, lambda updating, env: updating.back(env), "back", retry="rollback", as_json=as_json, quiet=quiet
+    )
 
 
 def _in_container(
@@ -94,6 +96,7 @@ def _in_container(
     work: Callable[[Updating, Mapping[str, str]], dict[str, Any]],
     done: str,
     *,
+    retry: str,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -121,4 +124,4 @@ def _in_container(
     session.progress = progress
     if not result.get("failed"):
         progress.line(f"`{name}` is {done}")
-    return finish(session, result, as_json=as_json, retry="update")
+    return finish(session, {**result, "place": place.name}, as_json=as_json, retry=retry)

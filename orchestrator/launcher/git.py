@@ -119,7 +119,7 @@ def run_git(command: Sequence[str], *, env: Mapping[str, str] | None = None, pro
 
 def _verb(command: Sequence[str]) -> str:
     return next(
-        (word for word in command[1:] if word in {"clone", "checkout", "fetch", "pull", "rev-parse"}), command[-1]
+        (word for word in command[1:] if word in {"clone", "checkout", "fetch", "pull", "merge", "rev-parse"}), command[-1]
     )
 
 

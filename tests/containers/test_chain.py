@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.places.container.chain import Saved, Texts, chain_key, longest, read, root_key, write
+from orchestrator.places.container.chain import (
+    Saved,
+    Texts,
+    after_update,
+    chain_key,
+    longest,
+    read,
+    root_key,
+    update_of,
+    write,
+)
 
 TEXTS = {"app/install.js": ["deps", "one", "two", "three"], "app/torch.js": ["deps2", "pip"]}
 HOME = "/home/me/pinokio"
@@ -115,6 +125,14 @@ class TestKeys:
         value = ROOT[name]
         other = {**value, "x": "y"} if isinstance(value, dict) else f"{value}x"
         assert root_key(**{**ROOT, name: other}) != root_key(**ROOT)
+
+    def test_the_update_before_counts_and_can_be_told(self):
+        roots = [root_key(**ROOT), root_key(**ROOT, update="12"), root_key(**ROOT, update="13")]
+        assert len(set(roots)) == len(roots)
+        assert [update_of(root) for root in roots] == ["", "12", "13"]
+        assert [after_update(root, "13") for root in roots] == [roots[2]] * 3
+        assert after_update(roots[1], "") == roots[0]
+        assert update_of(None) == ""
 
     def test_order_does_not_count(self):
         one, two = {"a": "1", "b": "2"}, {"b": "2", "a": "1"}

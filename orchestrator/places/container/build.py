@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.client import AgentGoneError, Client, Event, Message, Output
 from orchestrator.agent.inside import LEFT
-from orchestrator.agent.removing import NAME as REMOVED_LIST
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.engine.redaction import HIDDEN, is_secret
-from orchestrator.places.container import base_image, chain, code, files, gpus, images, launcher, names, own
+from orchestrator.places.container import base_image, chain, code, files, gpus, images, names, own, variables
+from orchestrator.places.container.bringing import Bringing
 from orchestrator.places.container.containers import build_spec, home_in
-from orchestrator.places.container.docker import Docker, told
+from orchestrator.places.container.finish import set_sudo
 from orchestrator.places.container.living import (
     agent_of,
     create,
@@ -29,13 +29,14 @@ from orchestrator.places.container.living import (
     stop,
     wait,
 )
-from orchestrator.places.container.reading import Reading, read_launcher, sums_of
+from orchestrator.places.container.reading import Reading, read_launcher
 from orchestrator.places.container.settings import VOLUME, salted
 from orchestrator.places.container.settings import write as write_settings
 
 if TYPE_CHECKING:
     from orchestrator.engine.hardware import HardwareProfile
     from orchestrator.engine.home import Home
+    from orchestrator.places.container.docker import Docker
     from orchestrator.places.container.settings import Settings
 
 Say = Callable[[str], None]
@@ -91,7 +92,8 @@ class Built:
 class Build:
     """Build one app once; `listen` gets the agent's events and output, `say` what pinoctl does itself.
 
-    `ask` puts a script's question to a person, None where there is none.
+    `ask` puts a script's question to a person, None where there is none. `update` is the update that the app has behind
+    it (`chain.update_of`): nothing that was saved before it is gone on from.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Build:
         say: Say,
         listen: Listen,
         ask: Ask | None = None,
+        update: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.commit_seconds = 0.0
@@ -118,6 +121,7 @@ class Build:
         self._say = say
         self._listen = listen
         self._ask = ask
+        self._update = update
         self._inner = home_in(settings)
         self._kept = f"{self._inner}/installed/{app}"
         self._offset: int | None = None
@@ -153,6 +157,7 @@ class Build:
             start=wish.base or self.settings.base,
         )
         self._base = str(base_image.ensure(self.docker, base, say=self._say)["Id"])
+        self._bringing = Bringing(self.docker, self.home, self.app, self._inner, reading.files)
         self._root = self._root_of(reading, wish)
         self._labels = self._labels_of(reading, base.start)
         container, reused = self._begin(wish)
@@ -191,6 +196,7 @@ class Build:
             environment={name: value for name, value in wish.environment.items() if not is_secret(name)},
             mode=self.settings.mode,
             pins=wish.pins,
+            update=self._update,
         )
 
     def _labels_of(self, reading: Reading, start_image: str) -> dict[str, str]:
@@ -214,26 +220,45 @@ class Build:
             self._beside = "--beside" in (there["Config"].get("Cmd") or ())
             if not wish.fresh and self._is_same_work(there):
                 self._say("going on in the container that an earlier command left")
-                if status == "running" and self._changed(container) is not None:
+                if status == "running" and self._bringing.changed(container) is not None:
                     stop(self.docker, container)  # what is at work there is the launcher as it was
                     status = "exited"
                 if status != "running":
-                    self._put_launcher(container)
+                    self._bringing.put(container)
+                    variables.bring(self.docker, self.home, container)
                     start(self.docker, container)
                 return container, len(self._steps(container))
             remove(self.docker, container)
-        known = [] if wish.fresh or self.settings.mode == VOLUME else images.saved(self.docker, self.app)
-        found = chain.longest(known, root=self._root, texts=self._reading.texts)
+        found = self._saved(wish)
         if found is not None:
             self._say(f"going on from a checkpoint: {len(found.chain)} steps are done already")
+        elif self._update and self.settings.mode != VOLUME:
+            self._say(
+                f"`{self.app}` was updated, and what the update installed cannot be gone on from, so every step is done"
+                f" again; what only its update script brings comes with the next `pinoctl update {self.app}`"
+            )
         self._beside = runs(self.docker, names.container(self.home, self.app))
         container = self._new(found.id if found is not None else self._base)
         for name, text in wish.pin_files.items():
             mode = 0o755 if text.startswith("#!") else 0o644
             files.write(self.docker, container, f"{PINS}/{name}", text.encode(), below="/opt/pinoctl", mode=mode)
-        self._put_launcher(container)
+        if self.settings.mode != VOLUME:
+            set_sudo(self.docker, container, allowed=True)  # it may begin with the image that serves
+        self._bringing.put(container)
+        variables.bring(self.docker, self.home, container)
         start(self.docker, container)
         return container, len(found.chain) if found is not None else 0
+
+    def _saved(self, wish: Wish) -> chain.Saved | None:
+        """Return the image with most steps behind it, None where every step is to be done."""
+        if wish.fresh or self.settings.mode == VOLUME:
+            return None
+        known = images.saved(self.docker, self.app)
+        image = images.current(self.docker, self.home, self.app)
+        serving = images.as_saved(image) if image is not None else None
+        if serving is not None:  # after a `rollback` its checkpoints may be gone; while they are there they come first
+            known.append(replace(serving, created=""))
+        return chain.longest(known, root=self._root, texts=self._reading.texts)
 
     def _is_same_work(self, there: Mapping[str, Any]) -> bool:
         """Tell whether a container is at this very work: the same beginning, and steps done that still stand."""
@@ -260,33 +285,6 @@ class Build:
             beside=self._beside,
         )
         return create(self.docker, spec)
-
-    def _changed(self, container: str) -> tuple[list[launcher.LauncherFile], list[str]] | None:
-        """Return the launcher's files that are new to a container and those that it has no more, None without any."""
-        now = launcher.digests(self._reading.files, sums=sums_of(self.home))
-        known = files.read_json(self.docker, container, f"{self._kept}/launcher.json")
-        before = known if isinstance(known, dict) else {}
-        changed = [file for file in self._reading.files if before.get(file.path) != now[file.path]]
-        gone = sorted(set(before) - set(now))
-        return None if known is not None and not changed and not gone else (changed, gone)
-
-    def _put_launcher(self, container: str) -> None:
-        """Bring the launcher in the container to where it is here; what steps made of its other files stays."""
-        found = self._changed(container)
-        if found is None:
-            return
-        changed, gone = found
-        now = launcher.digests(self._reading.files, sums=sums_of(self.home))
-        folder = self.home.app(self.app)
-        with launcher.packed(folder, changed, f"api/{self.app}") as archive, told("the launcher cannot be copied"):
-            self.docker.api.put_archive(container, self._inner, archive)
-        if gone:  # the agent deletes them when it starts
-            listed = json.dumps([f"{self._inner}/api/{self.app}/{path}" for path in gone]).encode()
-            files.write(self.docker, container, f"{self._inner}/{REMOVED_LIST}", listed, below=self._inner)
-        content = json.dumps(now).encode()
-        files.write(
-            self.docker, container, f"{self._inner}/installed/{self.app}/launcher.json", content, below=self._inner
-        )
 
     # the work
 

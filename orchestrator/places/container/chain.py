@@ -4,6 +4,9 @@ A chain lists the steps that were done or skipped: the script, the index, and th
 functions as their source. What a step captured lies in the image itself. So a checkpoint serves exactly when it begins
 with the same root and every step of its chain still stands where it stood, unchanged: then a build that began anew
 would do the same steps with the same results.
+
+An update brings an app to where no step leads. So a root also says which update an app has behind it: what was saved
+before that serves no build any more, and what the update left serves like a checkpoint of the same steps.
 """
 
 from __future__ import annotations
@@ -41,11 +44,13 @@ def root_key(
     environment: Mapping[str, str],
     mode: str = "image",
     pins: str = "",
+    update: str = "",
 ) -> str:
-    """Return the hash of everything that steps start from, but for the steps themselves.
+    """Return the hash of everything that steps start from, but for the steps themselves, and the update before them.
 
     `base` is the base image's id, `files` the hash of the launcher's files that are no scripts, `answers` and
-    `environment` those that are not secret, `pins` the hash of a lock that the build keeps to.
+    `environment` those that are not secret, `pins` the hash of a lock that the build keeps to, `update` what
+    `update_of` returns.
     """
     parts = {
         "version": 1,
@@ -58,7 +63,17 @@ def root_key(
         "environment": dict(environment),
         "pins": pins,
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()
+    return after_update(hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest(), update)
+
+
+def after_update(root: str, update: str) -> str:
+    """Return the root of the same beginning after an update, "" for none; `update` has no space in it."""
+    return f"{root.partition(' ')[0]} {update}".rstrip()
+
+
+def update_of(root: str | None) -> str:
+    """Return which update a root comes after, "" for none."""
+    return (root or "").partition(" ")[2]
 
 
 class Texts:

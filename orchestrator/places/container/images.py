@@ -86,14 +86,16 @@ def _moment(seconds: Any) -> str:
 
 def saved(docker: Docker, app: str) -> list[Saved]:
     """Return the images of an app that a build could go on from; those of a build that failed in it are left out."""
-    found = []
-    for image in listed(docker, app):
-        chain = read(image.labels.get(names.CHAIN))
-        root = image.labels.get(names.ROOT)
-        if image.labels.get(names.KIND) == "checkpoint" and root and chain is not None:
-            layers = int(image.labels.get(names.LAYERS) or 0)
-            found.append(Saved(image.id, root, chain, image.created, layers))
-    return found
+    checkpoints = (image for image in listed(docker, app) if image.labels.get(names.KIND) == "checkpoint")
+    return [found for found in map(as_saved, checkpoints) if found is not None]
+
+
+def as_saved(image: AppImage) -> Saved | None:
+    """Return what an image has behind it, None when its labels do not tell."""
+    chain, root = read(image.labels.get(names.CHAIN)), image.labels.get(names.ROOT)
+    if not root or chain is None:
+        return None
+    return Saved(image.id, root, chain, image.created, int(image.labels.get(names.LAYERS) or 0))
 
 
 def commit(docker: Docker, container: str, reference: str, labels: Mapping[str, str], *, pause: bool = False) -> str:
@@ -144,8 +146,13 @@ def untag(docker: Docker, reference: str) -> bool:
 
 def layers(docker: Docker, image: str) -> int:
     """Return how many layers an image has."""
+    return len(layers_of(docker, image))
+
+
+def layers_of(docker: Docker, image: str) -> list[str]:
+    """Return the layers of an image, the lowest first."""
     found = inspect(docker, image)
-    return len(((found or {}).get("RootFS") or {}).get("Layers") or ())
+    return list(((found or {}).get("RootFS") or {}).get("Layers") or ())
 
 
 def clean(docker: Docker, home: Home, app: str, keep: Collection[str]) -> list[str]:

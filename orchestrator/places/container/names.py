@@ -17,7 +17,7 @@ APP: Final = "pinoctl.app"  # the app's name as its folder spells it
 HOME: Final = "pinoctl.home"  # the home that it belongs to
 KIND: Final = "pinoctl.kind"  # base, checkpoint, image; build, app, helper; own
 CHAIN: Final = "pinoctl.chain"  # the steps that are done in an image
-ROOT: Final = "pinoctl.root"  # what the steps start from
+ROOT: Final = "pinoctl.root"  # what the steps start from, and after a space the update that came before
 CODE: Final = "pinoctl.code"  # hash of pinoctl's own code in an image
 LAUNCHER: Final = "pinoctl.launcher"  # hash of the launcher's files in an image
 INSTALLED: Final = "pinoctl.installed"  # `true` when every step is done
@@ -76,7 +76,7 @@ def candidate(home: Home, app: str) -> str:
 
 
 def updated(home: Home, app: str) -> str:
-    """Return the reference of what the last update installed, which a new version of pinoctl goes on from."""
+    """Return the reference of what the last update installed, which builds and a new version of pinoctl go on from."""
     return f"{repository(app)}:{home_key(home)}-updated"
 
 

@@ -56,7 +56,7 @@ def read_launcher(home: Home, app: str, profile: HardwareProfile) -> Reading:
 
 async def _read(home: Home, app: str, profile: HardwareProfile) -> Reading:
     folder = home.app(app)
-    files = files_of(folder, tracked_only=_ours(folder))
+    files = launcher_files(home, app)
     sums = sums_of(home)
     staged = Staged(app, app, home, folder, folder)
     plan = [plan async for plan in Planner(profile).plans([staged])][0]  # noqa: RUF015  # an asynchronous generator
@@ -83,8 +83,13 @@ async def _read(home: Home, app: str, profile: HardwareProfile) -> Reading:
 
 def launcher_hash(home: Home, app: str) -> str:
     """Return the hash of a launcher's files as they are now; nothing is evaluated."""
+    return digest(launcher_files(home, app), sums=sums_of(home))
+
+
+def launcher_files(home: Home, app: str) -> list[LauncherFile]:
+    """Return the files of an installed launcher as they are now."""
     folder = home.app(app)
-    return digest(files_of(folder, tracked_only=_ours(folder)), sums=sums_of(home))
+    return files_of(folder, tracked_only=_ours(folder))
 
 
 def sums_of(home: Home) -> Sums:

@@ -5,30 +5,33 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.client import AgentGoneError, Event
+from orchestrator.agent.condition import Condition
 from orchestrator.agent.protocol import AgentError
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.launcher import git
-from orchestrator.places.container import code, files, gpus, images, names, own, settings
+from orchestrator.places.container import chain, code, files, gpus, images, names, own, settings
+from orchestrator.places.container.bringing import Bringing
 from orchestrator.places.container.build import TEXTS
 from orchestrator.places.container.containers import build_spec, home_in
 from orchestrator.places.container.docker import DockerError
 from orchestrator.places.container.finish import finish, set_sudo
+from orchestrator.places.container.following import follow, head_of
+from orchestrator.places.container.launcher import digest
 from orchestrator.places.container.living import (
     agent_of,
     await_running,
     create,
     ended,
-    ports_of,
     remove,
     runs,
     start,
     wait,
 )
-from orchestrator.places.container.reading import launcher_hash
-from orchestrator.places.container.urls import translated
+from orchestrator.places.container.making import launcher_changed
+from orchestrator.places.container.reading import launcher_files, launcher_hash, sums_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
     from orchestrator.engine.hardware import HardwareProfile
     from orchestrator.places.container.build import Ask, Listen, Say
     from orchestrator.places.container.place import ContainerPlace
+
+PATIENCE: Final = 30.0  # seconds in which an app that goes on has to say how it is
 
 
 class NotReadyError(PinoctlError):
@@ -86,8 +91,8 @@ class Updating:
     ) -> dict[str, Any]:
         """Run the update script on a copy of the app's image, and run the app from what comes of it when it gets ready.
 
-        Answers as the agent's `update` does. When the update fails, or the updated app does not get ready, the app goes
-        on as it was.
+        The script and the others are those of the launcher as it is here. Answers as the agent's `update` does. When
+        the update fails, or the updated app does not get ready, the app goes on as it was, and the answer says how.
         """
         docker, home, app = self.place.docker, self.place.home, self.app
         image = self.place.image(app)
@@ -101,11 +106,17 @@ class Updating:
             images.untag(docker, names.candidate(home, app))  # of an update that was killed
         pairs = {**chosen.answers, **(pairs or {})} or None
         was_up = volume and self.place.stop(app)
+        bringing = Bringing(docker, home, app, home_in(chosen), launcher_files(home, app))
         try:
             container = self._beside(name, image)
             try:
+                bringing.put(container)
+                before = self._head(container)
+                start(docker, container)
                 result = self._talk(container, answers=answers, pairs=pairs, environment=environment)
-                new = "" if volume or result.get("failed") else self._finished(container, image)
+                head = self._head(container)
+                launcher = digest(bringing.files, sums=sums_of(home))
+                new = "" if volume or result.get("failed") else self._finished(container, image, launcher)
             finally:
                 remove(docker, container)
         except BaseException:
@@ -113,13 +124,16 @@ class Updating:
                 with contextlib.suppress(PinoctlError):  # the next `up` does it where this cannot
                     start(docker, names.container(home, app))  # its agent starts what was started last
             raise
+        commit = head if head != before and not result.get("failed") else None
         if new:
-            return self._switch(new, environment, pull=True)
+            answer = self._switch(new, environment, commit)
+            return {**answer, "updated": not answer.get("failed")}
+        self._follow(commit)
         if was_up:
             with self.place.spawn_held(app) as client:
                 again = self.place.seen(app, client.up(listen=self.listen, again=True, environment=environment))
-            return {**again, "failed": result.get("failed") or again.get("failed")}
-        return result
+            return {**again, "failed": result.get("failed") or again.get("failed"), "updated": result.get("updated")}
+        return self._as_it_is(result)
 
     def back(self, environment: Mapping[str, str]) -> dict[str, Any]:
         """Run the app from the image before its last update again; what its user made since comes along."""
@@ -135,15 +149,37 @@ class Updating:
             )
         return self._switch(found.id, environment)
 
-    def _pull_launcher(self) -> None:
-        """Bring this machine's copy of the launcher to where the update brought the one in the image, if it can be."""
-        folder = self.place.home.app(self.app)
-        if folder.is_symlink() or not git.is_repository(folder):
-            return
+    def _head(self, container: str) -> str | None:
+        """Return the commit that the launcher in a container is at."""
+        folder = f"{home_in(settings.read(self.place.home, self.app))}/api/{self.app}/.git"
+        return head_of(lambda name: files.read(self.place.docker, container, f"{folder}/{name}"))
+
+    def _follow(self, commit: str | None) -> None:
+        """Bring this machine's copy of the launcher to where the update brought the one in the container.
+
+        The app then stands for the launcher as it is, unless that was changed before and not yet built: what such a
+        change asks of the installation is for the next `up`, whose scripts an update does not replace.
+        """
+        home, app = self.place.home, self.app
+        folder = home.app(app)
+        pending = launcher_changed(self.place, app)
         try:
-            git.run_git(git.in_folder(folder, "pull", "--ff-only", "--quiet"))
+            if commit is None or not follow(folder, commit):
+                return
         except git.GitError as error:
             self.say(f"the launcher's copy in `{folder}` stays as it is: {error}")
+            return
+        if not pending:
+            self._remember(launcher=launcher_hash(home, app))
+
+    def _remember(self, **facts: str) -> None:
+        chosen = settings.read(self.place.home, self.app)
+        settings.write(self.place.home, self.app, chosen.changed(installed={**chosen.installed, **facts}))
+
+    def _as_it_is(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the answer of what changed nothing: why, and how the app goes on."""
+        now = Condition.from_json(self.place.status(self.app, timeout=PATIENCE)) or Condition()
+        return {**self.place.seen(self.app, result), "state": str(now), "url": now.url}
 
     def _beside(self, name: str, image: str) -> str:
         docker, chosen = self.place.docker, settings.read(self.place.home, self.app)
@@ -169,7 +205,6 @@ class Updating:
         container = create(docker, spec)
         if chosen.mode != settings.VOLUME:
             set_sudo(docker, container, allowed=True)
-        start(docker, container)
         return container
 
     def _talk(self, container: str, **given: Any) -> dict[str, Any]:
@@ -192,19 +227,16 @@ class Updating:
         wait(docker, container)
         return result
 
-    def _finished(self, container: str, before: str) -> str:
+    def _finished(self, container: str, before: str, launcher: str) -> str:
         docker, home, app = self.place.docker, self.place.home, self.app
         old = images.by_reference(docker, before)
+        known = {key: value for key, value in (old.labels if old is not None else {}).items() if key[:8] == "pinoctl."}
         labels = {
-            **{
-                key: value
-                for key, value in (old.labels if old is not None else {}).items()
-                if key.startswith("pinoctl.")
-            },
+            **known,
             names.KIND: "checkpoint",
             names.INSTALLED: "true",
-            names.ROOT: f"update {int(self.clock())}",
-            names.LAUNCHER: launcher_hash(home, app),
+            names.ROOT: chain.after_update(known.get(names.ROOT, ""), str(int(self.clock()))),
+            names.LAUNCHER: launcher,
             TEXTS: "",
             names.CONFIG: "",
         }
@@ -216,8 +248,11 @@ class Updating:
             images.tag(docker, updated, reference)
         return finish(docker, updated, names.candidate(home, app), labels)
 
-    def _switch(self, image: str, environment: Mapping[str, str], *, pull: bool = False) -> dict[str, Any]:
-        """Bring the app up from another image; when it gets ready that is its image, else it goes on as it was."""
+    def _switch(self, image: str, environment: Mapping[str, str], commit: str | None = None) -> dict[str, Any]:
+        """Bring the app up from another image; when it gets ready that is its image, else it goes on as it was.
+
+        `commit` is where the launcher in the image is, None where it was not moved.
+        """
         place, docker, home, app = self.place, self.place.docker, self.place.home, self.app
         running = place.containers(app)
         there = running.settle()
@@ -230,21 +265,16 @@ class Updating:
             self.say("the version before goes on" if was_up else "the version before stays")
             if was_up and there is not None:
                 self._resume(str(there["Id"]), environment)
-            return error.result
+            return self._as_it_is(error.result)
         if before is not None and before != image:
             images.tag(docker, before, names.previous(home, app))
         images.tag(docker, image, names.current(home, app))
         with contextlib.suppress(DockerError):
             images.untag(docker, names.candidate(home, app))
         running.forget_images()
-        if pull:  # only now: a copy that is ahead of the image would have the next `up` build it anew
-            self._pull_launcher()
-        chosen = settings.read(home, app)
-        settings.write(
-            home,
-            app,
-            chosen.changed(installed={**chosen.installed, "image": image, "launcher": launcher_hash(home, app)}),
-        )
+        found = images.by_reference(docker, image)
+        self._remember(image=image, update=chain.update_of(found.labels.get(names.ROOT) if found is not None else ""))
+        self._follow(commit)  # only now: a copy that is ahead of the image would have the next `up` build it anew
         if not was_up:
             place.stop(app)
             return {**result, "state": "stopped", "url": None}
@@ -269,7 +299,7 @@ class Updating:
             result = {"state": "failed", "failed": {"reason": str(error), "hint": error.hint}, "url": None}
         if result.get("failed"):
             raise NotReadyError(result)
-        return translated(result, ports_of(seen))
+        return self.place.seen(self.app, result, seen)
 
     def _last_start(self, there: Mapping[str, Any] | None, home: str) -> dict[str, Any]:
         """Return which script the app was started with last and its arguments, {} where its menu's choice was taken."""
