@@ -134,7 +134,8 @@ def _start_again(home: Home, name: str, *, quiet: bool) -> None:
     try:
         with Session(home, name, quiet=quiet) as session:
             lent = session.lent()
-            failed = session.do(lambda client, listen: client.up(listen=listen, again=True, environment=lent))["failed"]
+            done = session.do(lambda client, listen: client.up(listen=listen, again=True, environment=lent))
+            failed = done.get("failed")
     except PinoctlError as error:
         failed = error
     if failed:
