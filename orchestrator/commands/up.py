@@ -22,7 +22,7 @@ from orchestrator.commands.options import (
     parse_args,
     quiet_option,
 )
-from orchestrator.engine.errors import BadInputError, PinoctlError
+from orchestrator.engine.errors import BadInputError, PinoctlError, advice
 from orchestrator.places.choosing import CONTAINER
 
 if TYPE_CHECKING:
@@ -356,15 +356,18 @@ def finish(
     link = NOWHERE
     if exposing is not None:
         link = exposing.give_up() if failed else exposing.settle(session.progress)
-    url = None if failed else result.get("url")
+    url = result.get("url")  # an app that could not be updated is up nevertheless
     if as_json:
         output.as_json({
             "app": session.app, "state": result.get("state") or render(session.state()), "url": url,
             "place": result.get("place", "host"), "log": result.get("log"),
-            "failed": failed, "failed_children": children, **link.to_json()})  # fmt: skip
+            "failed": failed, "failed_children": children, **link.to_json(),
+            **({"updated": bool(result["updated"])} if "updated" in result else {})})  # fmt: skip
+    elif failed:
+        pass  # standard output has the URL of what was asked for, and nothing else
     elif url:
         output.data(str(link.best or url))
-    elif not failed:
+    else:
         state = str(result.get("state") or render(session.state()))
         session.progress.line(f"`{session.app}` is {state}" + ("; it has no page" if state == "ready" else ""))
     return 1 if failed or (asked and link.problem) else 0
@@ -372,8 +375,6 @@ def finish(
 
 def explain(session: Session, failed: dict[str, Any], log: str, *, retry: str = "up") -> None:
     """Say what failed: script, step, reason, last lines, the log, and the next command; `retry` is what was tried."""
-    from orchestrator.commands.session import advice  # noqa: PLC0415  # see above
-
     app = session.app
     script, step = session.progress.script(failed) if failed.get("script") else "", failed.get("step")
     method = f" (`{output.clean(str(failed['method']))}`)" if failed.get("method") else ""

@@ -127,8 +127,9 @@ def test_several_servers_of_an_app_are_reached(lab):
 
 def test_an_update_is_made_beside_and_taken_back(lab):
     as_root = "sudo -n touch /root/x && echo root >> version.txt"
-    lab.write(update=script(["echo new > version.txt", as_root, "echo program > both.txt"]))
+    lab.write(update=script(["echo what the image has"]))
     lab.up()
+    lab.write(update=script(["echo new > version.txt", as_root, "echo program > both.txt"]))
     lab.inside("echo mine > made.txt; echo mine > both.txt")
     before = lab.docker.images.get(names.current(lab.home, lab.app)).id
     done = lab.run("update", lab.app)
@@ -136,6 +137,9 @@ def test_an_update_is_made_beside_and_taken_back(lab):
     files = "version.txt made.txt both.txt both.txt.new"
     assert lab.inside(f"cat {files}").split() == ["new", "root", "mine", "mine", "program"]
     assert lab.docker.images.get(names.previous(lab.home, lab.app)).id == before
+    lab.write(start=START_WITH)  # no step of the installation, so what was updated stays so
+    lab.up()
+    assert lab.inside("cat version.txt colour.txt").split()[0] == "new"
     back = lab.run("rollback", lab.app)
     assert back.status == 0, back.said
     assert lab.inside("cat made.txt both.txt").split() == ["mine", "mine"]
@@ -144,6 +148,19 @@ def test_an_update_is_made_beside_and_taken_back(lab):
     lab.check_ready(back.url)
     lab.up()  # which is content with an older image that was asked for
     assert lab.docker.images.get(names.current(lab.home, lab.app)).id == before
+
+
+def test_what_an_update_brought_is_not_undone_in_silence(lab):
+    lab.write(update=script(["echo new > version.txt"]))
+    lab.up()
+    assert lab.run("update", lab.app).status == 0
+    updated = lab.docker.images.get(names.current(lab.home, lab.app)).id
+    lab.write([ran("one"), ran("two"), ran("THREE")])
+    changed = lab.run(*lab.up_words())
+    assert changed.status == 0, changed.said
+    assert f"comes with the next `pinoctl update {lab.app}`" in changed.said
+    assert lab.ran == ["one", "two", "three", "one", "two", "THREE"]  # none of the checkpoints from before the update
+    assert lab.docker.images.get(names.previous(lab.home, lab.app)).id == updated
 
 
 @pytest.mark.parametrize("trouble", ["the script fails", "the app does not start any more"])
@@ -155,10 +172,14 @@ def test_an_update_that_goes_wrong_changes_nothing(lab, trouble):
     lab.write(update=update)
     url = lab.up()
     lab.inside("echo mine > made.txt")
-    done = lab.run("update", lab.app)
+    done = lab.run("update", lab.app, "--json")
     assert done.status == 1
     assert "hint:" in done.said
-    assert answers(lab.ps()["url"]), url
+    told, now = json.loads(done.out), lab.ps()
+    assert (told["updated"], told["state"], told["url"]) == (False, "ready", now["url"])
+    assert told["failed"]["reason"]
+    assert lab.home.root in Path(told["log"]).parents
+    assert answers(now["url"]), url
     assert lab.ran == ["one", "two", "three"]
     assert "half.txt" not in lab.inside("ls")
     assert lab.inside("cat made.txt").strip() == "mine"
@@ -212,16 +233,25 @@ def test_progress_bars_come_through_while_they_move(lab):
 
 
 def test_an_apps_shell_and_variables(lab):
-    lab.write()
+    lab.write([ran("one", "echo $EARLY > early.txt")])
+    lab.home.root.mkdir()
+    lab.home.environment.write_text("EARLY=bird\nHF_HOME=/nowhere\n")
     lab.up()
-    assert lab.run("shell", lab.app, "--", "sh", "-c", "pwd; exit 7").status == 7
+    words = ("shell", lab.app, "--", "sh", "-c", "cat early.txt; echo $HF_HOME; exit 7")
+    done = lab.run(*words)
+    assert (done.status, done.out.split()) == (7, ["bird", "/pinokio/cache/HF_HOME"])
     assert lab.run("shell", lab.app, "--", "pwd").out.strip() == f"/pinokio/api/{lab.app}"
     assert lab.run("env", lab.app, "COLOUR=red", "MY_TOKEN=hidden-1234").status == 0
     shown = lab.run("env", lab.app).out
     assert "COLOUR=red" in shown
     assert "hidden-1234" not in shown
+    lab.home.environment.write_text("GREETING=hello\n")
     lab.run("restart", lab.app)
-    assert lab.run("shell", lab.app, "--", "sh", "-c", "echo $COLOUR $MY_TOKEN").out.strip() == "red hidden-1234"
+    words = ("shell", lab.app, "--", "sh", "-c", "echo $COLOUR $MY_TOKEN $GREETING")
+    assert lab.run(*words).out.split() == ["red", "hidden-1234", "hello"]
+    lab.home.environment.unlink()
+    assert lab.run(*words).out.split() == ["red", "hidden-1234"]
+    assert "GRADIO_ANALYTICS_ENABLED" in lab.home.environment.read_text()
 
 
 def test_volume_mode_needs_no_image(lab):
