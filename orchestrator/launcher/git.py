@@ -118,9 +118,8 @@ def run_git(command: Sequence[str], *, env: Mapping[str, str] | None = None, pro
 
 
 def _verb(command: Sequence[str]) -> str:
-    return next(
-        (word for word in command[1:] if word in {"clone", "checkout", "fetch", "pull", "merge", "rev-parse"}), command[-1]
-    )
+    known = {"clone", "checkout", "fetch", "pull", "merge", "rev-parse"}
+    return next((word for word in command[1:] if word in known), command[-1])
 
 
 def is_repository(folder: Path) -> bool:
