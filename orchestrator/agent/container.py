@@ -81,13 +81,14 @@ def prepare(home: Home, app: str, data: Path = DATA) -> None:
 
     The app's own lies where no other app sees it, the home's is for all of them.
     """
-    from orchestrator.agent.removing import NAME, remove_listed  # noqa: PLC0415  # only at a container's start
+    from orchestrator.agent.removing import NAME, ROOTS, remove_listed  # noqa: PLC0415  # only at a container's start
 
     for name in ("drive", "cache", "logs", "private"):
         (data / name).mkdir(parents=True, exist_ok=True, mode=0o700 if name == "private" else 0o755)
         with (data / name / f".{os.getpid()}.{time.time_ns()}").open("w") as probe:
             Path(probe.name).unlink()
-    remove_listed(home.root / NAME, (str(home.api), "/home/pinokio"))
+    if home.root != data:  # the volume of volume mode is also other apps'
+        remove_listed(home.root / NAME, (str(home.root), *ROOTS[1:]))
     root = home.app_root(home.app(app)) or home.app(app)
     for path, kept in (
         (home.environment, data / "ENVIRONMENT"),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NAME: Final = ".carry-removed.json"  # of the list, in the home
-ROOTS: Final = ("/pinokio/api", "/home/pinokio")
+ROOTS: Final = ("/pinokio", "/home/pinokio", "/opt/python")
 
 
 def remove_listed(path: Path, roots: Sequence[str] = ROOTS) -> list[str]:

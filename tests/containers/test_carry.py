@@ -18,6 +18,7 @@ import pytest
 
 from orchestrator.places.container.archives import Side
 from orchestrator.places.container.carry import Carried, carry, diff_of_users
+from orchestrator.places.container.changes import roots_of
 from orchestrator.places.container.docker import DockerError, RefusedError
 
 docker = pytest.importorskip("docker")
@@ -25,7 +26,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 IMAGE = "pinoctl-rootfs:bookworm"
 APP = "/pinokio/api/app"
-ROOTS = (APP, "/home/pinokio")
+ROOTS = roots_of("app")
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 KEPT = f"{APP}/.pinoctl-kept/2026-01-02T03-04-05Z"
 SETUP = f"set -e; mkdir -p {APP} /home/pinokio; cd {APP}; "
@@ -188,6 +189,9 @@ def test_what_only_the_user_added_comes_along_as_it_is(
         echo one >'two words'; echo two >$'new\\nline'; echo three >'grüße 漢字'; echo four >$'outputs/bad\\xff'
         echo five >$'top\\xfe'; echo x >/home/pinokio/.config/settings; mkdir outputs/__pycache__; touch outputs/a.pyc
         printf %0300d 7 >outputs/$(printf %0200d 1)
+        mkdir -p /pinokio/bin/base /pinokio/plugin /pinokio/api/other /opt/python; echo tool >/pinokio/bin/mytool
+        echo ours >/pinokio/bin/base/x; echo plug >/pinokio/plugin/p; echo loose >/pinokio/api/other/o
+        echo py >/opt/python/p; echo gone >/usr/local/bin/elsewhere; echo passing >/tmp/x; : >/usr/bin/nvidia-smi
         """,
         "echo v2 >app.py",
     )
@@ -202,8 +206,13 @@ def test_what_only_the_user_added_comes_along_as_it_is(
         "v2\none\ntwo\nthree\nfour\nfive\n"
     )
     assert result.text("/home/pinokio/.config/settings") == "x\n"
+    elsewhere = "/pinokio/bin/mytool /pinokio/plugin/p /pinokio/api/other/o /opt/python/p"
+    assert (
+        result.sh(f"cat {elsewhere}; ls /pinokio/bin /tmp") == "tool\nplug\nloose\npy\n/pinokio/bin:\nmytool\n\n/tmp:\n"
+    )
     assert result.sh("ls -d outputs/__pycache__ outputs/a.pyc outputs/0* 2>/dev/null | wc -l") == "1\n"
-    assert result.said == []
+    (said,) = result.said
+    assert said.endswith("is not carried over: `/usr/local/bin/elsewhere`")
 
 
 def test_a_setting_that_only_the_user_changed_stays_and_one_that_only_the_update_changed_is_new(
@@ -447,20 +456,29 @@ def test_nothing_to_carry_does_nothing(replace: Callable[..., Result]) -> None:
     assert replace("echo 1 >a", "true", "echo 2 >a").carried == Carried()
 
 
-def test_what_tracks_can_be_given(lab: Lab) -> None:
+def test_what_is_made_until_the_stop_comes_along_and_what_tracks_can_be_given(lab: Lab) -> None:
     image = lab.image("echo 1 >a; echo 1 >b")
     newer = lab.image("echo 2 >a; echo 2 >b", image)
-    old, new = lab.used(image, "echo 3 >a; echo 3 >b"), lab.container(newer)
+    old, new = lab.used(image, "echo 3 >a; echo 4 >b"), lab.container(newer)
+
+    def stop() -> None:  # until then the app goes on writing
+        old.start()
+        lab.run(old, f"cd {APP}; echo 3 >b; echo late >c")
+        old.kill()
+
     carried = carry(
         lab.client,
         old.id,
         new.id,
         roots=ROOTS,
         say=lambda _: None,
+        stop=stop,
         tracked=lambda path: path == f"{APP}/a",
         clock=lambda: NOW,
     )
-    assert carried == Carried((f"{APP}/b",), (), (f"{KEPT}/a", f"{APP}/b.new"))
+    assert carried == Carried((f"{APP}/b", f"{APP}/c"), (), (f"{KEPT}/a", f"{APP}/b.new"))
+    new.start()
+    assert lab.run(new, f"cd {APP}; cat b c b.new {KEPT}/a") == "3\nlate\n2\n3\n"
 
 
 def test_what_a_user_would_lose_is_told_in_few_lines(lab: Lab) -> None:

@@ -21,6 +21,7 @@ from orchestrator.places.container.docker import DockerError
 from orchestrator.places.container.packing import gathered, renamed
 
 APP = "/pinokio/api/app"
+STAMP = "2026-01-02T03-04-05Z"
 
 
 def listed(*changes: tuple[str, int]) -> list[dict[str, Any]]:
@@ -150,8 +151,10 @@ class Tree:
     def read(self, path: str, /) -> bytes:
         return (self.files[path] or "").encode()
 
-    def prefetch(self, folder: str, wanted: Collection[str], /) -> bool:
+    def knows(self, path: str, /) -> bool:
         return True
+
+    def prefetch(self, folder: str, wanted: Collection[str], allowed: int, /) -> None: ...
 
     def manifest(self, path: str, /) -> dict[str, Seen]:
         found: dict[str, Seen] = {}
@@ -180,7 +183,7 @@ def test_a_change_that_is_none_is_not_carried() -> None:
 
 
 def test_what_vanished_meanwhile_is_not_carried() -> None:
-    assert decided(Tree(), Tree(), Tree(), ("/a", 1), ("/b", 0), ("/c", 2)) == Plan()
+    assert decided(Tree(), Tree(), Tree(a="1"), ("/a", 1), ("/b", 0), ("/c", 2)) == Plan()
 
 
 def test_a_name_that_the_list_cannot_show_is_looked_for_in_its_folder() -> None:
@@ -199,6 +202,36 @@ def test_an_earlier_new_version_is_not_overwritten() -> None:
     mine = Tree(**{"conf": "2", "conf.new": "own"})
     plan = decided(Tree(conf="1"), mine, Tree(conf="3"), ("/conf", 0), ("/conf.new", 1))
     assert plan.aside == [f"{APP}/conf.new-T"]
+
+
+def test_a_new_version_takes_the_place_of_the_one_that_an_update_before_kept() -> None:
+    base = Tree(conf="2", notes="1")
+    mine = Tree(conf="mine", **{"conf.new": "2", f"conf.new-{STAMP}": "edited"})
+    plan = decided(base, mine, Tree(conf="3"), ("/conf", 0), ("/conf.new", 1), (f"/conf.new-{STAMP}", 1))
+    assert plan.aside == [f"{APP}/conf.new"]
+    assert plan.puts == [
+        Put(f"{APP}/conf", f"{APP}/conf"),
+        Put(f"{APP}/conf", f"{APP}/conf.new", mine=False),
+        Put(f"{APP}/conf.new-{STAMP}", f"{APP}/conf.new-{STAMP}"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["conf.new", f"conf.new-{STAMP}"])
+def test_what_is_kept_already_is_not_kept_twice(name: str) -> None:
+    mine = Tree(conf="mine", **{name: "3"})
+    plan = decided(Tree(conf="2"), mine, Tree(conf="3"), ("/conf", 0), (f"/{name}", 1))
+    assert plan.puts == [Put(f"{APP}/{each}", f"{APP}/{each}") for each in ("conf", name)]
+    assert plan.aside == []
+
+
+def test_records_of_conda_never_lie_beside_each_other_either() -> None:
+    base, mine, theirs = (
+        Tree(env=None, **{"env__conda-meta": None, f"env__conda-meta__x-{n}-h_0.json": n}) for n in "123"
+    )
+    changes = [("/env", 0), ("/env/conda-meta", 0)]
+    records = [("/env/conda-meta/x-1-h_0.json", 2), ("/env/conda-meta/x-2-h_0.json", 1)]
+    plan = decided(base, mine, theirs, *changes, *records)
+    assert plan.aside == [f"{APP}/.pinoctl-kept/T/env/conda-meta/x-2-h_0.json"]
 
 
 @pytest.mark.parametrize(("theirs", "aside"), [("1.0", False), ("2.0", True)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from types import SimpleNamespace
 
@@ -53,6 +54,14 @@ class TestFolders:
         home.environment.symlink_to(data / "private" / "ENVIRONMENT")
         entry.prepare(home, "demo", data)
         assert home.environment.readlink() == data / "ENVIRONMENT"
+
+    def test_what_a_user_deleted_anywhere_in_the_home_goes_but_nothing_on_the_shared_volume(self, home, data):
+        deleted = home.root / "bin" / "tool"
+        deleted.parent.mkdir()
+        deleted.touch()
+        (home.root / ".carry-removed.json").write_text(json.dumps([str(deleted)]))
+        entry.prepare(home, "demo", data)
+        assert deleted.exists() == (home.root == data)
 
     def test_logs_can_lie_elsewhere_than_in_the_home(self, tmp_path):
         files = AgentFiles(Home(tmp_path), "demo", history=tmp_path / "elsewhere")

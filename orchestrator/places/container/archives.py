@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 PIECE: Final = 1 << 20
-SEVERAL: Final = 6  # things in one folder that are worth fetching the folder for
+BUFFER: Final = 1 << 16  # bytes; all of them are copied for every header that is read from them
+SEVERAL: Final = 6  # things below one folder that are worth fetching the folder for
 FOR_EACH: Final = 8 << 20  # bytes fetched for nothing that cost as much as one more request
 END: Final = 1024  # bytes of zeros that end an archive
 PLAIN: Final = {
@@ -133,7 +134,7 @@ class Side:
             reply.close()
 
     def _members(self, path: str, reader: _Reader) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes] | None]]:
-        with tarfile.open(fileobj=cast("IO[bytes]", reader), mode="r|", bufsize=PIECE) as archive:
+        with tarfile.open(fileobj=cast("IO[bytes]", reader), mode="r|", bufsize=BUFFER) as archive:
             while (member := archive.next()) is not None:
                 archive.members.clear()  # type: ignore[attr-defined]  # it would keep those of a million files
                 name = member.name.lstrip("/").partition("/")[2]
@@ -175,22 +176,57 @@ class Side:
                     self._digests[path] = next((seen(member, content)[2] for _, member, content in members), "")
         return self._digests[path]
 
-    def prefetch(self, folder: str, wanted: Collection[str]) -> bool:
-        """Take the digests of many files below a folder from one archive; False when too much else lies there."""
-        missing = {path for path in wanted if path not in self._digests}
-        wasted = 0
-        if not missing:
-            return True
+    def knows(self, path: str) -> bool:
+        """Tell whether `entry` answers about a path without asking the daemon."""
+        known = path
+        while known not in self._entries:
+            known = known.rpartition("/")[0] or "/"
+        found = self._entries[known]
+        return known == path or found is None or not found.folder
+
+    def prefetch(self, folder: str, wanted: Collection[str], allowed: int) -> None:
+        """Learn what is at many paths below a folder from one archive of it, contents of large files aside.
+
+        It is left when more than `allowed` bytes came for nothing; what is not known by then is asked for one by one.
+        """
+        left = sorted(wanted, key=_order, reverse=True)
+        absent: list[str] = []
+        last: tuple[bytes, ...] = ()
         with self.archive(folder) as members:
             for name, member, content in members:
-                path = f"{folder}/{name}"
-                if path in missing and not member.islnk():
-                    self._digests[path] = seen(member, content)[2]
+                path = f"{folder}/{name}" if name else folder
+                order = _order(path)
+                if order <= last:  # daemons sort what they pack; of one that does not, nothing says what is absent
+                    return
+                last = order
+                while left and _order(left[-1]) < order:
+                    absent.append(left.pop())
+                if left and left[-1] == path:
+                    left.pop()
+                    allowed -= self._learn(folder, path, member, content)
                 elif content is not None:
-                    wasted += member.size
-                    if wasted > len(missing) * FOR_EACH:
-                        return False
-        return True
+                    allowed -= member.size
+                if not left or allowed < 0:
+                    break
+            else:
+                absent += left
+        self._entries.update(dict.fromkeys(absent))
+
+    def _learn(self, folder: str, path: str, member: tarfile.TarInfo, content: IO[bytes] | None) -> int:
+        """Remember a member of an archive; returns how many bytes of it came for nothing."""
+        if member.islnk():  # it has no content of its own; what it links to may be among what is known
+            target = f"{folder}/{member.linkname.lstrip('/').partition('/')[2]}"
+            if target in self._digests:
+                self._entries[path], self._digests[path] = self._entries[target], self._digests[target]
+        elif content is not None and member.size > FOR_EACH:
+            self._entries[path] = Entry("file", member.mode & 0o7777, member.size)
+            return member.size
+        else:
+            kind, mode, digest = seen(member, content)
+            self._entries[path] = Entry(kind, mode, member.size if kind == "file" else 0)
+            if kind != "folder":
+                self._digests[path] = digest
+        return 0
 
     def manifest(self, path: str) -> dict[str, Seen]:
         """Return every path below a folder ("" is itself) without byte code, each with kind, mode and digest."""
@@ -207,6 +243,11 @@ class Side:
         for name, target in linked.items():
             found[name] = found.get(target) or ("file", 0, target)
         return found
+
+
+def _order(path: str) -> tuple[bytes, ...]:
+    """Return what sorts paths as daemons pack them: folder by folder, names by their bytes."""
+    return tuple(path.encode("utf-8", "surrogateescape").split(b"/"))
 
 
 def seen(member: tarfile.TarInfo, content: IO[bytes] | None) -> Seen:

@@ -11,20 +11,20 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from orchestrator.places.container.archives import SEVERAL
-from orchestrator.places.container.changes import ADDED, CHANGED, DELETED, KEPT, below, in_git
+from orchestrator.places.container.archives import FOR_EACH, SEVERAL
+from orchestrator.places.container.changes import ADDED, DELETED, KEPT, below, in_git
 from orchestrator.places.container.repositories import Repositories
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from orchestrator.places.container.archives import Entry, Seen
     from orchestrator.places.container.changes import Node
 
-INSTALLED: Final = {"site-packages", "dist-packages", "node_modules", ".git"}
-ENVIRONMENT: Final = {"bin", "lib", "lib64"}
-RECORD: Final = ".dist-info"
-LOST: Final = "\ufffd"  # what the daemon's list shows for a byte that is no UTF-8
+INSTALLED: Final = {"site-packages", "dist-packages", "node_modules", "conda-meta", ".git"}
+ENVIRONMENT: Final = {"bin", "lib", "lib64", "include", "share", "etc", "pkgs"}
+RECORD: Final = re.compile(r"(?:(.+)-[^-]+\.dist-info|(.+)-[^-]+-[^-]+\.json)")  # of pip's packages and of conda's
+NEW: Final = re.compile(r"(.+)\.new(?:-\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ)?", re.DOTALL)
 
 
 class Reads(Protocol):
@@ -42,8 +42,11 @@ class Reads(Protocol):
     def manifest(self, path: str, /) -> dict[str, Seen]:
         """Return what is below a folder."""
 
-    def prefetch(self, folder: str, wanted: Collection[str], /) -> bool:
-        """Make ready to return the digests of files below a folder; False when it is better done for parts of it."""
+    def knows(self, path: str, /) -> bool:
+        """Tell whether `entry` answers about a path at once."""
+
+    def prefetch(self, folder: str, wanted: Collection[str], allowed: int, /) -> None:
+        """Make ready to answer about paths below a folder, unless more than `allowed` bytes have to be read in vain."""
 
 
 class Nothing:
@@ -65,9 +68,57 @@ class Nothing:
         """Return no paths."""
         return {}
 
-    def prefetch(self, _folder: str, _wanted: Collection[str], /) -> bool:
-        """Do nothing."""
+    def knows(self, _path: str, /) -> bool:
+        """Tell that it answers at once."""
         return True
+
+    def prefetch(self, _folder: str, _wanted: Collection[str], _allowed: int, /) -> None:
+        """Do nothing."""
+
+
+def _ignore(_path: str) -> None:
+    """Do nothing about where it is."""
+
+
+def learn(
+    side: Reads,
+    node: Node,
+    counts: Callable[[str], bool] = lambda _: True,
+    *,
+    at: Callable[[str], None] = _ignore,
+) -> None:
+    """Have a side know what is at the paths of a tree of changes, by few requests; `at` is told where it is.
+
+    Paths for which `counts` is false are left out, with all below them. One archive of a folder serves as long as
+    it costs less than asking for its parts.
+    """
+    if not node.below:
+        return
+    at(node.path)
+    entry = side.entry(node.path)
+    if entry is None or not entry.folder:
+        return
+    unknown = [
+        (each, paths)
+        for each in node.below.values()
+        if (paths := [path for path in _paths(each, counts) if not side.knows(path)])
+    ]
+    if sum(len(paths) for _, paths in unknown) < SEVERAL:
+        return
+    if len(unknown) > 1 or not unknown[0][0].below:
+        wanted = [path for _, paths in unknown for path in paths]
+        side.prefetch(node.path, wanted, len(unknown) * FOR_EACH)
+    for each, _ in unknown:
+        learn(side, each, counts, at=at)
+
+
+def _paths(node: Node, counts: Callable[[str], bool]) -> Iterator[str]:
+    """Yield the paths of a tree, and those where else is looked: a folder's repository, a file's other version."""
+    if counts(node.path):
+        yield node.path
+        yield f"{node.path}/.git" if node.below else f"{node.path}.new"
+        for each in node.below.values():
+            yield from _paths(each, counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,69 +152,78 @@ class Carrying:
         apart: Sequence[str] = (),
         pending: Sequence[str] = (),
         tracked: Callable[[str], bool] | None = None,
+        at: Callable[[str], None] = _ignore,
     ) -> None:
         self.base, self.mine, self.theirs = sides
         self.plan = Plan()
         self._roots = roots
         self._stamp = stamp
         self._apart = apart
+        self._at = at
         self._pending = pending
+        self._news: dict[str, list[str]] = {}  # by the path whose version they may be
+        self._superseded: set[str] = set()
         self._repositories = Repositories(self.base, self.mine, self.theirs, roots)
         self._tracked = tracked or self._repositories.tracked
 
     def carry(self, trees: Sequence[Node]) -> Plan:
         """Decide about every change, and about deletions that the old container had still to do."""
         for node in trees:
-            self._prefetch(node)
+            for each in node.all():
+                found = NEW.fullmatch(each.path) if each.kind == ADDED else None
+                if found:
+                    self._news.setdefault(found[1], []).append(each.path)
+        for node in trees:
+            self._learn(node)
             self._visit(node)
         for path in self._pending:
             if below(path, self._roots) and path not in self.plan.removed and self._is_mine(path) is None:
                 self._deleted(path)
+        self.plan.puts = [put for put in self.plan.puts if not (put.mine and put.target in self._superseded)]
         return self.plan
 
     def _is_mine(self, path: str) -> Entry | None:
         """Return what the user has at a path; what waits for its deletion is gone."""
         return None if below(path, self._pending) else self.mine.entry(path)
 
-    def _prefetch(self, node: Node) -> None:
-        """Compare many changed files with few requests: folders whole, as long as not much else is there."""
-        pairs = ((self.base, self.theirs), (self.base, self.mine))
-        for one, other in pairs:
-            self._prefetch_pair(node, one, other)
+    def _learn(self, node: Node) -> None:
+        """Compare many files with few requests; of the user's side just what there may be something else of."""
+        for side in (self.theirs, self.base):
+            learn(side, node, at=self._at)
+        learn(self.mine, node, lambda path: NEW.fullmatch(path) is not None or not self._users_alone(path), at=self._at)
 
-    def _prefetch_pair(self, node: Node, one: Reads, other: Reads) -> None:
-        paths = [each.path for each in node.leaves() if each.kind == CHANGED]
-        wanted = {path for path in paths if one is not other and self._alike(one, other, path)}
-        if len(wanted) < SEVERAL or not node.below:
-            return
-        done = [side.prefetch(node.path, wanted) for side in (one, other)]
-        if not all(done):
-            for each in node.below.values():
-                self._prefetch_pair(each, one, other)
-
-    def _alike(self, one: Reads, other: Reads, path: str) -> bool:
-        entry = one.entry(path)
-        return entry is not None and entry.kind == "file" and entry == other.entry(path)
+    def _users_alone(self, path: str) -> bool:
+        return self.base.entry(path) is None and self.theirs.entry(path) is None
 
     def _visit(self, node: Node) -> None:
         path = node.path
+        self._at(path)
+        if node.kind == ADDED and not below(path, self._pending) and self._users_alone(path):
+            self._added(node)
+            return
         mine, base, theirs = self._is_mine(path), self.base.entry(path), self.theirs.entry(path)
         if mine is None:
             if node.kind == DELETED:
                 self._deleted(path)
-            elif LOST in path and node.kind == ADDED:
-                self.plan.puts.append(Put(path, path))
             return
         if mine.kind == "other":  # sockets and devices belong to what runs
             return
         if mine.folder and (theirs.folder if theirs else base is not None and base.folder):
             self._merge(node, mine, base, theirs)
-        elif mine.folder and base is None and theirs is None and any(below(each, [path]) for each in self._apart):
+        else:
+            self._leaf(node, mine, base, theirs)
+
+    def _added(self, node: Node) -> None:
+        """Take what neither image has as it is, whatever it is: nobody needs to be asked about it."""
+        path = node.path
+        if any(below(each, [path]) for each in self._apart):
             self.plan.puts.append(Put(path, path, head=True))
             for each in node.below.values():
                 self._visit(each)
+        elif self._repositories.of_two_updates(path):
+            self._aside(path)
         else:
-            self._leaf(node, mine, base, theirs)
+            self.plan.puts.append(Put(path, path))
 
     def _merge(self, node: Node, mine: Entry, base: Entry | None, theirs: Entry | None) -> None:
         if base and theirs and mine.mode != base.mode == theirs.mode:
@@ -183,11 +243,11 @@ class Carrying:
                 self._visit(each)
 
     def _upgraded_twice(self, node: Node) -> set[str]:
-        """Return the user's records of Python packages that the new image has in another version than the old one.
+        """Return the user's records of packages that the new image has in another version than the old one.
 
         Two records of one package beside each other would make its version a matter of luck.
         """
-        records = [each for each in node.below.values() if each.path.endswith(RECORD)]
+        records = [each for each in node.below.values() if _package(each.path)]
         gone = {
             _package(each.path)
             for each in records
@@ -240,12 +300,22 @@ class Carrying:
         self.plan.aside.append(target)
 
     def _beside(self, path: str) -> None:
-        """Keep the new image's version of what goes on as the user had it."""
+        """Keep the new image's version of what goes on as the user had it, in place of what an earlier update kept."""
+        there = self._news.get(path, [])
+        if any(self._equal(self.theirs, path, self.mine, each) for each in there):
+            return
+        before = [each for each in there if self._equal(self.base, path, self.mine, each)]
+        self._superseded.update(before)
         target = f"{path}.new"
-        if self.mine.entry(target) is not None or self.theirs.entry(target) is not None:
+        if self.theirs.entry(target) is not None or (target not in before and self.mine.entry(target) is not None):
             target = f"{path}.new-{self._stamp}"
         self.plan.puts.append(Put(path, target, mine=False))
         self.plan.aside.append(target)
+
+    @staticmethod
+    def _equal(one: Reads, path: str, other: Reads, another: str) -> bool:
+        entry = one.entry(path)
+        return entry is not None and entry == other.entry(another) and one.digest(path) == other.digest(another)
 
     def _deleted(self, path: str) -> None:
         base, theirs = self.base.entry(path), self.theirs.entry(path)
@@ -306,5 +376,9 @@ class Carrying:
 
 
 def _package(path: str) -> str:
-    """Return the name of the package that a `NAME-VERSION.dist-info` belongs to, as packages' names are compared."""
-    return re.sub(r"[-_.]+", "-", path.rpartition("/")[2].removesuffix(RECORD).rpartition("-")[0]).lower()
+    """Return the name of the package that a record is of, as packages' names are compared, "" for other files."""
+    folder, _, name = path.rpartition("/")
+    found = RECORD.fullmatch(name)
+    if found is None or (found[2] and not folder.endswith("/conda-meta")):
+        return ""
+    return re.sub(r"[-_.]+", "-", found[1] or found[2]).lower()

@@ -14,6 +14,24 @@ DELETED: Final = 2
 KINDS: Final = {CHANGED: "changed", ADDED: "added", DELETED: "deleted"}
 KEPT: Final = ".pinoctl-kept"
 REMOVED_LIST: Final = "/pinokio/.carry-removed.json"
+LOST: Final = "\ufffd"  # what the daemon's list shows for a byte that is no UTF-8
+# What pinoctl itself has in the home: its records, what leads to volumes, and tools that it makes anew.
+OURS: Final = (
+    *(
+        "/pinokio/run",
+        "/pinokio/installed",
+        "/pinokio/cache",
+        "/pinokio/drive",
+        "/pinokio/logs",
+        "/pinokio/ENVIRONMENT",
+    ),
+    *(REMOVED_LIST, "/pinokio/bin/base", "/pinokio/bin/.base.lock", "/pinokio/bin/.miniforge.lock"),
+)
+# What nobody made: passing files, and what daemons and drivers put into containers.
+NOBODYS: Final = (
+    *("/tmp", "/var/tmp", "/run", "/dev", "/proc", "/sys", "/opt/pinoctl", "/.dockerenv"),  # noqa: S108  # containers'
+    *("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab", "/etc/ld.so.cache"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +50,26 @@ class Node:
     kind: int
     below: dict[str, Node] = field(default_factory=dict)
 
+    def all(self) -> Iterator[Node]:
+        """Yield it and everything below it."""
+        yield self
+        for each in self.below.values():
+            yield from each.all()
+
     def leaves(self) -> Iterator[Node]:
         """Yield what has nothing below it."""
         if not self.below:
             yield self
         for each in self.below.values():
             yield from each.leaves()
+
+
+def roots_of(app: str) -> tuple[str, ...]:
+    """Return where what is made in an app comes along from: its folder first, then all else that an app can write to.
+
+    The last one is where uv puts Pythons of environments.
+    """
+    return f"/pinokio/api/{app}", "/pinokio", "/home/pinokio", "/opt/python"
 
 
 def left_out(path: str) -> bool:

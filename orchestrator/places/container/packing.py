@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 import io
-import itertools
 import tarfile
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Final
 
 from orchestrator.places.container.archives import FOR_EACH, PIECE, SEVERAL
-from orchestrator.places.container.changes import below, passing
+from orchestrator.places.container.changes import LOST, below, passing
 from orchestrator.places.container.docker import DockerError
 
 if TYPE_CHECKING:
@@ -21,6 +20,19 @@ if TYPE_CHECKING:
 
 OWNER: Final = 1000
 OWN_RECORDS: Final = {"path", "linkpath", "size"}  # pax records that the new header has to say anew
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Hold a member of an archive: its name there, its path, where it goes, and whether it was named itself (`top`)."""
+
+    side: Side
+    name: str
+    path: str
+    target: str
+    member: tarfile.TarInfo
+    content: IO[bytes] | None
+    top: bool
 
 
 @dataclass(slots=True)
@@ -36,22 +48,14 @@ class Packing:
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the archive, whose names are relative to `/`."""
-        for (mine, folder), group in itertools.groupby(sorted(self.puts, key=_origin), key=_origin):
-            several = list(group)
-            side = self.mine if mine else self.theirs
-            for put in several:
+        for side in (self.theirs, self.mine):
+            puts = [put for put in self.puts if put.mine == (side is self.mine)]
+            for put in puts:
                 yield from self._above(put)
-            left = [put for put in several if not put.head]
-            for put in several:
+            for put in puts:
                 if put.head:
                     yield renamed(side.head(put.source), put.target).tobuf(tarfile.PAX_FORMAT)
-            if len(left) >= SEVERAL or any(side.entry(put.source) is None for put in left):
-                done: set[str] = set()
-                yield from self._together(side, folder, {put.source: put.target for put in left}, done)
-                left = [put for put in left if put.source not in done]
-            for put in left:
-                if side.entry(put.source) is not None:
-                    yield from self._one(side, put.source, put.target)
+            yield from self._several(side, "", {put.source: put.target for put in puts if not put.head})
         for path, content in self.listed.items():
             info = tarfile.TarInfo(path.lstrip("/"))
             info.uid = info.gid = OWNER
@@ -59,6 +63,28 @@ class Packing:
             yield info.tobuf(tarfile.PAX_FORMAT)
             yield from _padded(io.BytesIO(content), len(content))
         yield bytes(2 * tarfile.BLOCKSIZE)
+
+    def _several(self, side: Side, folder: str, wanted: Mapping[str, str]) -> Iterator[bytes]:
+        """Yield many things below a folder, from one archive of it where that costs less than those of its parts."""
+        parts: dict[str, dict[str, str]] = {}
+        for source, target in sorted(wanted.items()):
+            parts.setdefault(source[len(folder) + 1 :].partition("/")[0], {})[source] = target
+        unnamed = any(_lost(part) and f"{folder}/{part}" in wanted for part in parts)
+        if len(wanted) < SEVERAL and not any(map(_lost, wanted)):
+            for source, target in wanted.items():
+                yield from self._one(side, source, target)
+            return
+        done: set[str] = set()
+        if folder and (unnamed or len(parts) > 1):
+            allowed = None if unnamed else len(parts) * FOR_EACH
+            yield from self._together(_found(side, folder, wanted, done, allowed))
+        for part, several in parts.items():
+            path = f"{folder}/{part}"
+            left = {source: target for source, target in several.items() if source not in done}
+            if path not in left:
+                yield from self._several(side, path, left) if left else ()
+            elif not _lost(path) or side.entry(path) is not None:
+                yield from self._one(side, path, left[path])
 
     def _above(self, put: Put) -> Iterator[bytes]:
         """Yield headers of the folders which the target needs and the new image lacks, outermost first."""
@@ -102,56 +128,59 @@ class Packing:
         for path, place in again:  # its other name is not carried: now it comes with its content
             yield from self._one(side, path, place)
 
-    def _together(self, side: Side, folder: str, wanted: Mapping[str, str], done: set[str]) -> Iterator[bytes]:
-        """Yield many things of one folder from one archive of it; gives up when too much else lies there."""
-        shown = {source.rpartition("/")[2]: source for source in wanted}
+    def _together(self, found: Iterator[Found]) -> Iterator[bytes]:
+        """Yield many things from one archive."""
         emitted: dict[str, str] = {}
-        again = []
-        wasted, allowed = 0, len(wanted) * FOR_EACH
-        last = None
-        with side.archive(folder) as members:
-            for name, member, content in members:
-                first, _, rest = name.partition("/")
-                source = shown.get(first.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-                if last not in {None, source}:
-                    done.add(str(last))
-                last = source
-                if source is None:
-                    wasted += member.size if content is not None else 0
-                    if wasted > allowed:
-                        return
+        again: list[tuple[Side, str, str]] = []
+        for each in found:
+            if self._unwanted(each.path, each.member, top=each.top):
+                continue
+            if each.member.islnk():
+                linked = emitted.get(each.member.linkname.lstrip("/").partition("/")[2])
+                if linked is None:
+                    again.append((each.side, each.path, each.target))
                     continue
-                if self._unwanted(f"{folder}/{name}", member, top=not rest):
-                    continue
-                target = wanted[source].rpartition("/")[0] + f"/{first}" if _lost(source) else wanted[source]
-                place = f"{target}/{rest}" if rest else target
-                if member.islnk():
-                    linked = emitted.get(member.linkname.lstrip("/").partition("/")[2])
-                    if linked is None:
-                        again.append((f"{folder}/{name}", place))
-                        continue
-                    yield renamed(member, place, linked).tobuf(tarfile.PAX_FORMAT)
-                else:
-                    yield renamed(member, place).tobuf(tarfile.PAX_FORMAT)
-                    if content is not None:
-                        yield from _padded(content, member.size)
-                emitted[name] = place
-            done.update(wanted)
-        for path, place in again:
-            yield from self._one(side, path, place)
+                yield renamed(each.member, each.target, linked).tobuf(tarfile.PAX_FORMAT)
+            else:
+                yield renamed(each.member, each.target).tobuf(tarfile.PAX_FORMAT)
+                if each.content is not None:
+                    yield from _padded(each.content, each.member.size)
+            emitted[each.name] = each.target
+        for side, path, target in again:
+            yield from self._one(side, path, target)
 
     def _unwanted(self, path: str, member: tarfile.TarInfo, *, top: bool) -> bool:
-        if member.ischr() or member.isblk() or (not top and passing(path)):
+        if member.isdev() or (not top and passing(path)):
             return True
         return any(path != mount and below(path, [mount]) for mount in self.apart)
 
 
-def _origin(put: Put) -> tuple[bool, str]:
-    return put.mine, put.source.rpartition("/")[0]
+def _found(side: Side, folder: str, wanted: Mapping[str, str], done: set[str], allowed: int | None) -> Iterator[Found]:
+    """Yield what an archive of a folder holds of the sources that are `wanted` with their targets.
+
+    `done` gets those that came whole. Ends when more than `allowed` bytes came for nothing, None for never.
+    """
+    source, top, target = None, "", ""  # what the archive is at: as it is listed, as it is really called, its target
+    with side.archive(folder) as members:
+        for name, member, content in members:
+            path = f"{folder}/{name}"
+            if source is None or not path.startswith(f"{top}/"):
+                done.update([source] if source is not None else [])
+                shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+                source, top, target = (shown if shown in wanted else None), path, wanted.get(shown, "")
+                if source is not None and source != path:
+                    target = f"{target.rpartition('/')[0]}/{path.rpartition('/')[2]}"
+            if source is not None:
+                yield Found(side, name, path, f"{target}{path[len(top) :]}", member, content, path == top)
+            elif content is not None and allowed is not None:
+                allowed -= member.size
+                if allowed < 0:
+                    return
+        done.update(wanted)
 
 
 def _lost(path: str) -> bool:
-    return "\ufffd" in path
+    return LOST in path
 
 
 def renamed(member: tarfile.TarInfo, path: str, linked: str | None = None) -> tarfile.TarInfo:

@@ -8,12 +8,14 @@ left.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.places.container import code, gpus, images, names, own, ports, variables
+from orchestrator.places.container.changes import roots_of
 from orchestrator.places.container.containers import Spec, run_spec
 from orchestrator.places.container.docker import Docker, DockerError, told
 from orchestrator.places.container.living import PortTakenError, create, find, remove, start, stop, unpause
@@ -163,12 +165,11 @@ class Running:
         """Make the successor and bring the user's files there; the app is stopped once it is clear that it can be."""
         remove(self.docker, self._named("next"))
         following = self._create(Spec(self._named("next"), spec.body))
-        from orchestrator.places.container.carry import carry, refuse_hidden  # noqa: PLC0415  # only to replace one
+        from orchestrator.places.container.carry import carry  # noqa: PLC0415  # only to replace one
 
-        old, client, roots = str(there["Id"]), self.docker.client, (f"/pinokio/api/{self.app}", "/home/pinokio")
-        refuse_hidden(client, old, following, roots)
-        stop(self.docker, old)
-        carry(client, old, following, roots=roots, say=self.say)
+        old = str(there["Id"])
+        still = functools.partial(stop, self.docker, old)
+        carry(self.docker.client, old, following, roots=roots_of(self.app), say=self.say, stop=still)
         return following
 
     def _create(self, spec: Spec) -> str:
