@@ -128,7 +128,7 @@ def test_a_locked_build_is_made_for_the_locks_machine_with_answers_that_may_be_o
     form = [{"key": "phrase", "type": "password", "title": "The phrase"}, {"key": "color", "title": "A color"}]
     steps = [
         {"method": "input", "params": {"title": "Who", "form": form}},
-        {"method": "fs.write", "params": {"path": "seen.txt", "text": "{{ram}} GiB, {{input.color}}"}},
+        {"method": "fs.write", "params": {"path": "seen.txt", "text": "{{ram}} GiB, {{input.color}}."}},
         shell("cat seen.txt && cp seen.txt kept.txt"),
     ]
     folder, lock = launcher(tmp_path / "rebuild-other", steps), tmp_path / "lock.json"
@@ -145,7 +145,7 @@ def test_a_locked_build_is_made_for_the_locks_machine_with_answers_that_may_be_o
     image = client.containers.create(str(place.image("rebuild-other")))
     try:
         stream = b"".join(image.get_archive("/pinokio/api/rebuild-other/kept.txt")[0])
-        assert b"1001 GiB, blue" in stream
+        assert b"1001 GiB, blue." in stream
     finally:
         image.remove()
 
