@@ -10,6 +10,7 @@ from docker.errors import APIError, DockerException, NotFound
 
 from orchestrator.commands.image import list_
 from orchestrator.places.container import images, names
+from orchestrator.places.container.carry import told_aside
 from orchestrator.places.container.docker import REMEDIES, DockerError, connect, remedy_of, told
 from orchestrator.places.container.images import AppImage, to_json
 from orchestrator.places.container.pushing import remedy
@@ -57,6 +58,19 @@ def test_a_push_that_fails_has_the_remedy_of_its_cause(text, expected):
         word for word in ("network", "insecure-registries", "docker login", "pinoctl image rm") if word in remedy(text)
     }
     assert said == {expected}
+
+
+def test_what_is_kept_beside_is_named_with_the_way_there():
+    folder = "/pinokio/api/tavern"
+    said = told_aside([f"{folder}/.pinoctl-kept/2026/a.py", "/home/pinokio/x.new"], folder)
+    assert all(
+        each in said for each in ("`.pinoctl-kept/2026/a.py`", "`/home/pinokio/x.new`", "`pinoctl shell tavern`")
+    )
+    many = told_aside([f"{folder}/{number}.new" for number in range(100)], folder)
+    assert many.startswith("100 files")
+    assert "`0.new`" in many
+    assert " more" in many
+    assert "`99.new`" not in many
 
 
 def refused(text, status=500):
