@@ -270,14 +270,22 @@ def bring_up(home: Home, name: str, wish: Wish, *, as_json: bool, quiet: bool) -
             if exposing is not None:
                 exposing.take_back()
             raise
-        if as_json or result.get("failed"):
-            session.at.mirror_logs(name)
+        _bring_log(session, afresh=as_json or bool(result.get("failed")))
         watched = exposing is not None and asked_of_gate != given
         if result.get("share") and not result.get("failed") and (watched or (exposing is None and not given)):
             exposing = begin(home, name, {"tunnel": "auto"})  # PINOKIO_SHARE_CLOUDFLARE
         elif watched and not quiet:
             session.progress.line(f"`{name}` is watched, not exposed; `pinoctl expose {name} --tunnel auto` exposes it")
         return finish(session, result, as_json=as_json, exposing=exposing, asked=asks(given))
+
+
+def _bring_log(session: Session, *, afresh: bool) -> None:
+    """Have a copy of the log where `status` says that it is; one that is there is brought up to date with `afresh`."""
+    from orchestrator.agent.files import AgentFiles  # noqa: PLC0415  # see above
+
+    if afresh or not AgentFiles(session.home, session.app).terminal.exists():
+        with contextlib.suppress(PinoctlError, OSError):  # the app is up nevertheless
+            session.at.mirror_logs(session.app)
 
 
 def start_script(session: Session, wish: Wish) -> tuple[str | None, dict[str, Any] | None]:

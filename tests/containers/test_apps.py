@@ -283,7 +283,9 @@ def test_in_volume_mode_an_app_is_started_anew_from_what_was_installed_anew(lab)
     built = lab.run("build", lab.app, "--fresh", "-q")
     assert built.status == 0, built.said
     assert lab.ran[-2:] == ["four", "four"]
-    assert answers(lab.ps()["url"])  # it is up again, as it was
+    there = lab.ps()
+    assert answers(there["url"])  # it is up again, as it was
+    assert Path(there["log"]).exists()  # nobody asked for it yet
 
 
 def test_in_volume_mode_an_app_is_installed_again_where_the_volume_is_gone(lab):
