@@ -212,7 +212,7 @@ def test_secrets_are_in_no_image_label_log_lock_or_export(
     assert "/git/lib" in world.asked()
     url = place.pinoctl("up", "rebuild-shop", "-q", HF_TOKEN=PASSWORD).out.split()[-1]
     assert page(url).endswith("open")
-    said = place.pinoctl("export", "dockerfile", "rebuild-shop", "--output", folder, fails=True)
+    said = place.pinoctl("export", "dockerfile", "rebuild-shop", "--lock", lock, "--output", folder, fails=True)
     assert "`phrase`" in said.err
     other = tmp_path / "without.json"  # as if the script took no secret: nothing else of it may leave this machine
     other.write_text(json.dumps({**json.loads(lock.read_text()), "secrets": []}))

@@ -66,6 +66,8 @@ def test_what_cannot_be_held_is_named_and_the_app_keeps_its_image(
     (world.folder / "wheels" / "alpha-1.0-py3-none-any.whl").unlink()
     gone = place.pinoctl("build", "garden", "--locked", lock, fails=True)
     assert "moved: package alpha==1.0: cannot be had" in gone.err
+    assert f"`pinoctl build --locked {lock} garden` tries again" in gone.err
+    assert f"(`{place.home.logs}" in gone.err  # of this machine, not of the container
     assert place.image("garden") == image
 
 
