@@ -69,7 +69,7 @@ class TestSettings:
 
     def test_one_that_cannot_be_started_goes_and_the_old_one_goes_on(self, app: Lab) -> None:
         app.inside("echo mine > mine.txt")
-        refused = app.run(*app.up_words("--mount", f"{app.gate}:/proc/nothing"))  # only starting it shows this
+        refused = app.run(*app.up_words("--mount", f"{app.gate}:/etc/hostname"))  # a file: only starting it shows this
         assert refused.status == 1, refused.said
         assert "keeps the settings" in refused.said
         eventually(lambda: app.ps()["state"] == "ready")  # nobody asked for it

@@ -152,7 +152,7 @@ def agent_of(
         stream = ExecStream(docker, container, ["sh", "-c", TALK, f"{home}/run/{app}.sock"])
     except RefusedError as error:  # it has just ended, or ends again and again
         there = find(docker, container)
-        if there is None or there["State"]["Status"] != "running":
+        if there is None or there["State"]["Status"] != "running" or _ends_again(there):
             raise ended(docker, container, app) from error
         raise
     try:
@@ -178,9 +178,9 @@ def ended(docker: Docker, container: str, app: str) -> PinoctlError:
     words = why_of(state).removeprefix(": ") or last_words(docker, container)
     if state.get("OOMKilled"):
         return DockerError(f"the container of `{app}` ran out of memory", hint="give it more with `--memory`")
-    if state.get("Restarting") or state.get("Paused"):
+    if state.get("Paused") or _ends_again(there):
         return DockerError(
-            f"`{app}` cannot be reached: {trouble(there)}" + (f"; it said last: {words}" if words else ""),
+            f"`{app}` cannot be reached: {trouble(there, silent=True)}" + (f"; it said last: {words}" if words else ""),
             hint=f"`pinoctl logs {app}` and `docker logs` of its container show more, `pinoctl down {app}` stops it",
         )
     if state.get("Running"):
@@ -207,13 +207,24 @@ def trouble(there: Mapping[str, Any], *, silent: bool = False, now: datetime | N
     state, restarts = there["State"], int(there.get("RestartCount") or 0)
     if state.get("Paused"):
         return "its container is paused, `pinoctl up` lets it go on"
-    began = datetime.strptime(f"{str(state.get('StartedAt'))[:19]}+0000", "%Y-%m-%dT%H:%M:%S%z")
-    age = ((now or datetime.now(timezone.utc)) - began).total_seconds()
-    if state.get("Restarting") or (silent and restarts and age < SILENT_SECONDS):
+    if state.get("Restarting") or (silent and _ends_again(there, now=now)):
         status = state.get("ExitCode")  # 0 while the daemon starts it anew
         why = "out of memory" if state.get("OOMKilled") else f"with status {status}" if status else ""
         return f"its container ends again and again, restarted {restarts} times so far{why and f', {why}'}"
-    return "its agent does not answer" if silent and age > SILENT_SECONDS else None
+    return "its agent does not answer" if silent and _age(state, now) > SILENT_SECONDS else None
+
+
+def _ends_again(there: Mapping[str, Any], *, now: datetime | None = None) -> bool:
+    """Tell whether a container is being restarted, or was just now, for it had ended by itself."""
+    state = there["State"]
+    again = int(there.get("RestartCount") or 0) > 0 and _age(state, now) < SILENT_SECONDS
+    return bool(state.get("Restarting")) or bool(state.get("Running") and again)
+
+
+def _age(state: Mapping[str, Any], now: datetime | None) -> float:
+    """Return how many seconds ago a container was started."""
+    began = datetime.strptime(f"{str(state.get('StartedAt'))[:19]}+0000", "%Y-%m-%dT%H:%M:%S%z")
+    return ((now or datetime.now(timezone.utc)) - began).total_seconds()
 
 
 def last_words(docker: Docker, container: str) -> str:
