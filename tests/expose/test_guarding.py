@@ -53,7 +53,7 @@ async def look(world, clock, seconds):
 def be_studio(world, folder, stop):
     """Have the gate find itself in a studio with a package that stops it so, for a Python that is really run."""
     (folder / "lightning_sdk.py").write_text(SDK.replace("WHAT", stop))
-    (folder / "python3").write_text(f'#!/bin/sh\nPYTHONPATH={folder} exec {sys.executable} "$@"\n')
+    (folder / "python3").write_text(f'#!/bin/sh\nPYTHONPATH="{folder}" exec "{sys.executable}" "$@"\n')
     (folder / "python3").chmod(0o755)
     environ = {"PATH": f"{folder}:/usr/bin:/bin", "LIGHTNING_CLOUD_SPACE_ID": "i"}
     signs = Signs(environ, STUDIO_FOLDER.__eq__, lambda _path: None)

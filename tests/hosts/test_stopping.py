@@ -147,7 +147,7 @@ def with_sdk(folder, stop="pass", studio="os.environ['LIGHTNING_CLOUD_SPACE_ID']
     (folder / "site" / "lightning_sdk.py").write_text(SDK.format(stop=stop, id=studio))
     for name, path in (("bare", ""), ("full", folder / "site")):
         (folder / name).mkdir()
-        (folder / name / "python3").write_text(f'#!/bin/sh\nPYTHONPATH={path} exec {sys.executable} "$@"\n')
+        (folder / name / "python3").write_text(f'#!/bin/sh\nPYTHONPATH="{path}" exec "{sys.executable}" "$@"\n')
         (folder / name / "python3").chmod(0o755)
     return f"{folder}/bare:{folder}/full:/usr/bin:/bin"
 
