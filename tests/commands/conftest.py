@@ -122,8 +122,8 @@ class Program:
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **keywords)  # fmt: skip
 
 
-def agents(home):
-    """Return the processes that name this home on their command line."""
+def processes(home, module):
+    """Return the processes of one of our modules that name this home on their command line."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -131,9 +131,14 @@ def agents(home):
                 words = (entry / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if str(home).encode() in words and b"orchestrator.agent" in words:
+            if str(home).encode() in words and module.encode() in words:
                 found.append(int(entry.name))
     return found
+
+
+def agents(home):
+    """Return the agents' processes of a home."""
+    return processes(home, "orchestrator.agent")
 
 
 def page(url):

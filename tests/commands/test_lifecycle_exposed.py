@@ -6,13 +6,12 @@ import os
 import signal
 import stat
 import time
-from pathlib import Path
 
 import pytest
 
 from orchestrator.engine.home import Home
 from orchestrator.expose.client import GateClient
-from tests.commands.conftest import page
+from tests.commands.conftest import page, processes
 
 pytestmark = pytest.mark.slow
 
@@ -41,14 +40,8 @@ def run(pinoctl, tmp_path):
 
 def kill_gate(home):
     """Kill both processes of a home's gate."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if b"orchestrator.commands.gate_process" in words and str(home).encode() in words:
-                os.kill(int(entry.name), signal.SIGKILL)
+    for pid in processes(home, "orchestrator.commands.gate_process"):
+        os.kill(pid, signal.SIGKILL)
     while GateClient(Home(home)).ask("ping") is not None:
         time.sleep(0.02)
 

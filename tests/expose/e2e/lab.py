@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.engine.home import Home
 from orchestrator.expose.client import GateClient
-from tests.commands.conftest import Program
+from tests.commands.conftest import Program, processes
 from tests.expose.tunnels.lab import Sshd, descendants, free_port
 
 SERVER = Path(__file__).with_name("server.py")
@@ -108,12 +108,9 @@ class Lab(Program):
     def gate(self):
         """Return the process that serves and the one that keeps it alive."""
         found = {}
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdecimal():
-                with contextlib.suppress(OSError, IndexError):
-                    words = (entry / "cmdline").read_bytes().split(b"\0")
-                    if b"orchestrator.commands.gate_process" in words and str(self.home).encode() in words:
-                        found[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        for pid in processes(self.home, "orchestrator.commands.gate_process"):
+            with contextlib.suppress(OSError, IndexError):
+                found[pid] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         # a third is one that becomes another program in a moment
         served = [pid for pid, parent in found.items() if parent in found and found[parent] not in found]
         assert len(served) == 1, found
