@@ -15,6 +15,7 @@ import pytest
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.engine.home import Home
 from orchestrator.expose.client import GateClient
+from tests.commands.conftest import processes
 from tests.expose.world import free_port
 
 PATIENCE = 60.0
@@ -29,15 +30,12 @@ def until(enough):
     raise AssertionError("it never came to that")
 
 
-def processes(home):
+def gate_processes(home):
     """Return the gate's processes: the one that keeps the other alive, and the one that serves."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with contextlib.suppress(OSError):
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                if b"orchestrator.commands.gate_process" in words and str(home.root).encode() in words:
-                    found.append((int((entry / "stat").read_text().rpartition(")")[2].split()[1]), int(entry.name)))
+    for pid in processes(home.root, "orchestrator.commands.gate_process"):
+        with contextlib.suppress(OSError):
+            found.append((int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]), pid))
     pids = {pid for _, pid in found}
     return next(((parent, pid) for parent, pid in found if parent in pids), None)
 
@@ -51,7 +49,7 @@ def gate(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     client.start(environ={**os.environ, "PINOCTL_PLATFORM": "vast", "NGROK_AUTHTOKEN": "of the first command"})
     yield client
-    for pid in until(lambda: processes(home)):
+    for pid in until(lambda: gate_processes(home)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
@@ -69,9 +67,9 @@ def test_what_was_said_later_is_known_after_the_gate_was_killed(gate):
             return shown.get("share_url") == url
 
     until(reached)
-    keeper, serving = processes(gate.files.home)
+    keeper, serving = gate_processes(gate.files.home)
     os.kill(serving, signal.SIGKILL)
-    until(lambda: (there := processes(gate.files.home)) and there[0] == keeper and there[1] != serving)
+    until(lambda: (there := gate_processes(gate.files.home)) and there[0] == keeper and there[1] != serving)
     until(reached)
     with pytest.raises(urllib.error.HTTPError, match="401"):
         urllib.request.urlopen(url, timeout=10)  # our own URL
