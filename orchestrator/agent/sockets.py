@@ -20,19 +20,23 @@ def _through_folder(path: Path) -> tuple[int, str]:
 def listen(path: Path, *, backlog: int = 64) -> socket.socket:
     """Bind a socket that only this user can open (mode 600) and listen on it; what was at the path is replaced.
 
-    The caller holds the agent's lock, so whatever lies there belongs to nobody alive. Raises OSError.
+    Who finds it there can connect: it gets its name only once it listens. The caller holds the agent's lock, so
+    whatever lies there belongs to nobody alive. Raises OSError.
     """
-    path.unlink(missing_ok=True)
+    draft = path.with_name(f".{os.getpid()}.sock")
+    draft.unlink(missing_ok=True)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    folder, address = -1, str(path)
+    folder, address = -1, str(draft)
     mask = os.umask(0o177)
     try:
         if len(os.fsencode(address)) > LONGEST:
-            folder, address = _through_folder(path)
+            folder, address = _through_folder(draft)
         server.bind(address)
         server.listen(backlog)
+        draft.rename(path)
     except BaseException:
         server.close()
+        draft.unlink(missing_ok=True)
         raise
     finally:
         os.umask(mask)

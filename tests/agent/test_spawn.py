@@ -150,6 +150,28 @@ def test_a_path_too_long_for_a_socket_works_all_the_same(home):
         connect(AgentFiles(deep, "x").socket, timeout=1)
 
 
+def test_a_socket_that_is_there_can_be_connected_to(home):
+    path = home.root / "at-once.sock"
+    refused: list[int] = []
+
+    def look(number):
+        while not path.exists():
+            pass
+        try:
+            connect(path, timeout=1).close()
+        except ConnectionRefusedError:
+            refused.append(number)
+
+    for number in range(300):
+        looking = threading.Thread(target=look, args=(number,))
+        looking.start()
+        server = listen(path)
+        looking.join()
+        server.close()
+        path.unlink()
+    assert refused == []
+
+
 def test_blanks_in_the_home_do_no_harm(home):
     blank = Home(home.root / "my home")
     blank.api.mkdir(parents=True)

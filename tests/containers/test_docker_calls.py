@@ -344,11 +344,30 @@ class TestContainers:
             container,
             "mkdir -p /pinokio/run; perl -MSocket -e 'socket(S,1,1,0);bind(S,sockaddr_un(\"/pinokio/run/demo.sock\"))'",
         )
-        with pytest.raises(AgentGoneError, match="does not answer"):
-            living.agent_of(box.docker, container, "demo", "/pinokio", timeout=20)
+        pauses = []
+        with pytest.raises(AgentGoneError, match=r"`demo` does not answer: .*socat"):
+            living.agent_of(box.docker, container, "demo", "/pinokio", timeout=20, sleep=pauses.append)
+        assert pauses == [0.2, 1.0]
         living.stop(box.docker, container, seconds=0)
         with pytest.raises(DockerError, match="the container of `demo` ended with status"):
             living.agent_of(box.docker, container, "demo", "/pinokio", timeout=1)
+
+    def test_an_agent_that_comes_late_is_found(self, box):
+        container = box.make("sleep", "60", start=True)
+        box.run(
+            container,
+            "mkdir -p /pinokio/run; perl -MSocket -e 'socket(S,1,1,0);bind(S,sockaddr_un(\"/pinokio/run/demo.sock\"))'",
+        )
+        pauses = []
+
+        def come(pause):
+            pauses.append(pause)
+            agent = """#!/bin/sh\nread -r hello; echo '{"id": 1, "ok": true, "result": {"pid": 7}}'; cat\n"""
+            files.write(box.docker, container, "/usr/bin/socat", agent.encode(), below="/usr/bin", mode=0o755)
+
+        with living.agent_of(box.docker, container, "demo", "/pinokio", timeout=20, sleep=come) as client:
+            assert client.about == {"pid": 7}
+        assert pauses == [0.2]
 
     def test_one_that_ends_again_and_again_is_told_of(self, box):
         policy = {"RestartPolicy": {"Name": "always"}}

@@ -26,6 +26,7 @@ TALK: Final = (
     'i=0; while [ ! -S "$0" ] && [ $i -lt 3000 ]; do sleep 0.01; i=$((i+1)); done; '
     'exec socat -b 262144 -t 86400 STDIO UNIX-CONNECT:"$0"'
 )
+TRIES: Final = (0.2, 1.0)  # pauses between the attempts to reach the agent of a container that runs
 STOP_SECONDS: Final = 30
 READER_SECONDS: Final = 900  # nobody reads a log for that long
 HELPER_SECONDS: Final = 86400  # nor works in a home, of which only this is known, for that long
@@ -142,34 +143,47 @@ def wait(docker: Docker, container: str) -> int:
 
 
 def agent_of(
-    docker: Docker, container: str, app: str, home: str, *, timeout: float = 30.0, started: bool = False
+    docker: Docker,
+    container: str,
+    app: str,
+    home: str,
+    *,
+    timeout: float = 30.0,
+    started: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Client:
     """Connect to the agent in a running container, which may only be starting; raises AgentGoneError, DockerError.
 
     `started` tells it that the caller started the container, so that it starts the app only when it is asked to.
     """
-    try:
-        stream = ExecStream(docker, container, ["sh", "-c", TALK, f"{home}/run/{app}.sock"])
-    except RefusedError as error:  # it has just ended, or ends again and again
-        there = find(docker, container)
-        if there is None or there["State"]["Status"] != "running" or _ends_again(there):
-            raise ended(docker, container, app) from error
-        raise
-    try:
-        stream.settimeout(timeout)
-        return Client.over(stream, timeout=timeout, started=started)
-    except TimeoutError as error:
-        stream.close()
-        raise AgentGoneError(
-            f"the agent of `{app}` does not answer", hint="`docker logs` of its container may say why"
-        ) from error
-    except (AgentGoneError, GarbledError) as error:  # a daemon says in plain words that the container has just ended
-        stream.close()
-        raise ended(docker, container, app) from error
+    for pause in (*TRIES, None):
+        try:
+            stream = ExecStream(docker, container, ["sh", "-c", TALK, f"{home}/run/{app}.sock"])
+        except RefusedError as error:  # it has just ended, or ends again and again
+            there = find(docker, container)
+            if there is None or there["State"]["Status"] != "running" or _ends_again(there):
+                raise ended(docker, container, app) from error
+            raise
+        try:
+            stream.settimeout(timeout)
+            return Client.over(stream, timeout=timeout, started=started)
+        except TimeoutError as error:
+            stream.close()
+            raise AgentGoneError(
+                f"the agent of `{app}` does not answer", hint="`docker logs` of its container may say why"
+            ) from error
+        except (AgentGoneError, GarbledError) as error:  # a daemon says in plain words that no command can be run there
+            said = bytes(stream.errors) or str(error).encode()
+            stream.close()
+            why = ended(docker, container, app, said=said.decode("utf-8", "replace").strip())
+            if pause is None or not isinstance(why, AgentGoneError):
+                raise why from error
+            sleep(pause)  # it runs, and a command in it can fail once where the machine has much to do
+    raise AssertionError  # pragma: no cover  # the last round has no pause
 
 
-def ended(docker: Docker, container: str, app: str) -> PinoctlError:
-    """Return the error that tells why a container ended, with its last words."""
+def ended(docker: Docker, container: str, app: str, *, said: str = "") -> PinoctlError:
+    """Return the error that tells why a container ended, with its last words; `said` is why one that runs is silent."""
     there = find(docker, container)
     if there is None:
         return DockerError(f"the container of `{app}` was removed while it was at work",
@@ -184,8 +198,10 @@ def ended(docker: Docker, container: str, app: str) -> PinoctlError:
             hint=f"`pinoctl logs {app}` and `docker logs` of its container show more, `pinoctl down {app}` stops it",
         )
     if state.get("Running"):
+        why = f": {said.splitlines()[-1]}" if said else ""
         return AgentGoneError(
-            f"the agent of `{app}` does not answer", hint=f"`pinoctl down {app}` and `pinoctl up {app}` start it anew"
+            f"the agent of `{app}` does not answer{why}",
+            hint=f"`pinoctl down {app}` and `pinoctl up {app}` start it anew",
         )
     why = f": {words}" if words else ""
     return DockerError(f"the container of `{app}` ended with status {state.get('ExitCode')}{why}",
