@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.places.container import names
+from orchestrator.places.container import images, names
 from tests.containers.lab import ROOT, Lab, answers, eventually, ran, script
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -102,6 +102,32 @@ def test_what_starts_and_serves_can_change_without_any_step(lab):
     lab.up("--args", '{"colour": "red"}')
     assert lab.inside("cat colour.txt").strip() == "red"
     assert lab.ran == ["one", "two", "three"]
+
+
+def deepen(lab: Lab, image: images.AppImage, layers: int) -> None:
+    """Save an image again and again, as edits of a launcher do, until it has so many layers."""
+    made = image.id
+    while images.layers(lab.docker, made) < layers:
+        body = {"Image": made, "Cmd": ["true"], "Labels": {names.KIND: "helper"}}
+        container = lab.docker.api.create_container_from_config(body)["Id"]
+        made = images.commit(lab.docker, container, names.checkpoint(lab.app, "deep"), image.labels)
+        lab.docker.api.remove_container(container)
+
+
+def test_a_launcher_can_be_edited_more_often_than_an_image_can_have_layers(lab):
+    lab.write()
+    lab.up()
+    saved = [each for each in images.listed(lab.docker, lab.app) if each.labels.get(names.KIND) == "checkpoint"]
+    deepen(lab, next(each for each in saved if each.labels[names.INSTALLED] == "true"), images.MOST_LAYERS)
+    lab.write(start=START_WITH)
+    done = lab.run(*lab.up_words("--args", '{"colour": "red"}'))
+    assert done.status == 0, done.said
+    assert "making one layer of the many" in done.said
+    assert images.layers(lab.docker, names.current(lab.home, lab.app)) < 10
+    assert (lab.inside("cat colour.txt ran.txt").split(), lab.ran) == (
+        ["red", "one", "two", "three"],
+        ["one", "two", "three"],
+    )
 
 
 def test_an_app_comes_back_as_it_was_started(lab):

@@ -204,7 +204,7 @@ class TestImages:
 
     def test_builds_go_on_from_checkpoints_with_a_chain(self, box):
         chain = Texts({"a.js": ["", "x"]}).chain([["a.js", 0]])
-        whole = box.checkpoint("1", **{names.CHAIN: write(chain), names.ROOT: "r", names.LAYERS: "7"})
+        whole = box.checkpoint("1", **{names.CHAIN: write(chain), names.ROOT: "r"})
         box.checkpoint("2", **{names.CHAIN: "torn", names.ROOT: "r"})
         box.checkpoint("3", **{names.CHAIN: write(chain)})
         (found,) = images.saved(box.docker, box.app.upper())

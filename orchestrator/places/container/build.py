@@ -238,7 +238,8 @@ class Build:
                 f" again; what only its update script brings comes with the next `pinoctl update {self.app}`"
             )
         self._beside = runs(self.docker, names.container(self.home, self.app))
-        container = self._new(found.id if found is not None else self._base)
+        start_image = self._base if found is None else images.shallow(self.docker, found.id, self._say)
+        container = self._new(start_image)
         for name, text in wish.pin_files.items():
             mode = 0o755 if text.startswith("#!") else 0o644
             files.write(self.docker, container, f"{PINS}/{name}", text.encode(), below="/opt/pinoctl", mode=mode)

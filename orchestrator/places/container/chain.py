@@ -31,7 +31,6 @@ class Saved:
     root: str
     chain: Chain
     created: str = ""
-    layers: int = 0
 
 
 def root_key(

@@ -13,7 +13,7 @@ from orchestrator.places.container.chain import Saved, read
 from orchestrator.places.container.docker import Docker, DockerError, told
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from orchestrator.engine.home import Home
 
@@ -95,7 +95,7 @@ def as_saved(image: AppImage) -> Saved | None:
     chain, root = read(image.labels.get(names.CHAIN)), image.labels.get(names.ROOT)
     if not root or chain is None:
         return None
-    return Saved(image.id, root, chain, image.created, int(image.labels.get(names.LAYERS) or 0))
+    return Saved(image.id, root, chain, image.created)
 
 
 def commit(docker: Docker, container: str, reference: str, labels: Mapping[str, str], *, pause: bool = False) -> str:
@@ -189,11 +189,19 @@ def _remove_unused(docker: Docker, image: str) -> bool:
     return True
 
 
-def flatten(docker: Docker, image: str) -> str:
-    """Make an image of one layer from one that has many, with the same configuration, and return its id.
+def shallow(docker: Docker, image: str, say: Callable[[str], None]) -> str:
+    """Return an image, made flat where it has so many layers that what goes on from it could not be saved.
 
-    A commit fails at 125 layers, and each update adds some.
+    Each update adds some, and so does each edit of a launcher that no step has to be repeated for.
     """
+    if layers(docker, image) < MOST_LAYERS:
+        return image
+    say("making one layer of the many that updates and edits of the launcher left")
+    return flatten(docker, image)
+
+
+def flatten(docker: Docker, image: str) -> str:
+    """Make an image of one layer from one that has many, with the same configuration, and return its id."""
     described = inspect(docker, image) or {}
     config = described.get("Config") or {}
     with told("the image cannot be made flat"):

@@ -26,7 +26,6 @@ LOCK: Final = "pinoctl.lock"  # what the image consists of
 CONFIG: Final = "pinoctl.config"  # hash of how a container was made
 RECIPE: Final = "pinoctl.recipe"  # hash of what a base image was made from
 HARDWARE: Final = "pinoctl.hardware"
-LAYERS: Final = "pinoctl.layers"
 VERSION: Final = "pinoctl.version"
 MODE: Final = "pinoctl.mode"  # image or volume
 READER: Final = "pinoctl.reader"  # of a helper: whoever reads by way of it holds no lock

@@ -241,11 +241,9 @@ class Updating:
             names.CONFIG: "",
         }
         reference = names.updated(home, app)
-        updated = images.commit(docker, container, reference, labels)
-        if images.layers(docker, updated) >= images.MOST_LAYERS:
-            self.say("making one layer of the many that its updates left")
-            updated = images.flatten(docker, updated)
-            images.tag(docker, updated, reference)
+        saved = images.commit(docker, container, reference, labels)
+        updated = images.shallow(docker, saved, self.say)
+        images.tag(docker, updated, reference)
         return finish(docker, updated, names.candidate(home, app), labels)
 
     def _switch(self, image: str, environment: Mapping[str, str], commit: str | None = None) -> dict[str, Any]:
