@@ -59,8 +59,8 @@ def test_without_a_copy_the_daemon_is_what_is_missing(
     [
         ("", ""),
         (None, ""),
-        ("mount: no space left on device\nmore", ": mount: no space left on device"),
-        ("\x1b[2Jx\n", ": [2Jx"),
+        ("mount: no space left on device\nmore", "mount: no space left on device"),
+        ("\x1b[2Jx\n", "[2Jx"),
     ],
 )
 def test_the_daemons_own_reason_is_one_clean_line(error: str | None, said: str) -> None:

@@ -189,7 +189,7 @@ def ended(docker: Docker, container: str, app: str, *, said: str = "") -> Pinoct
         return DockerError(f"the container of `{app}` was removed while it was at work",
                            hint=f"`pinoctl up {app}` makes a new one")  # fmt: skip
     state = there["State"]
-    words = why_of(state).removeprefix(": ") or last_words(docker, container)
+    words = why_of(state) or last_words(docker, container)
     if state.get("OOMKilled"):
         return DockerError(f"the container of `{app}` ran out of memory", hint="give it more with `--memory`")
     if state.get("Paused") or _ends_again(there):
@@ -209,10 +209,9 @@ def ended(docker: Docker, container: str, app: str, *, said: str = "") -> Pinoct
 
 
 def why_of(state: Mapping[str, Any]) -> str:
-    """Return what the daemon says of why a container could not run, `: ` before it; "" where it says nothing."""
+    """Return what the daemon says of why a container could not run, "" where it says nothing."""
     lines = str(state.get("Error") or "").split("\n")
-    first = "".join(letter if letter.isprintable() else " " for letter in lines[0]).strip()
-    return f": {first}" if first else ""
+    return "".join(letter if letter.isprintable() else " " for letter in lines[0]).strip()
 
 
 def trouble(there: Mapping[str, Any], *, silent: bool = False, now: datetime | None = None) -> str | None:

@@ -244,7 +244,8 @@ class ContainerPlace:
         ended = state.get("ExitCode") if state.get("Status") == "exited" else None
         reason = "its container ran out of memory" if state.get("OOMKilled") else ""
         if not reason and ended not in GENTLY:
-            reason = f"its container ended with status {ended}{why_of(state)}"
+            why = why_of(state)
+            reason = f"its container ended with status {ended}{f': {why}' if why else ''}"
         return {"word": "failed" if reason else "stopped", "reason": reason or None, "alive": False}
 
     def _ask(self, there: Mapping[str, Any], app: str, timeout: float) -> dict[str, Any]:
