@@ -245,8 +245,6 @@ def bring_up(home: Home, name: str, wish: Wish, *, as_json: bool, quiet: bool) -
         if asked_of_gate is not None:  # the way in from outside is made while the app starts
             exposing = begin(home, name, asked_of_gate, restart=not session.ready())
         joined = session.busy()
-        if joined:
-            session.progress.line(f"another command is bringing `{name}` up already; this one waits for it")
 
         def work(client: Client, listen: Listener) -> dict[str, Any]:
             start, args = start_script(session, wish)
@@ -263,6 +261,8 @@ def bring_up(home: Home, name: str, wish: Wish, *, as_json: bool, quiet: bool) -
             )
 
         try:
+            if joined:
+                session.progress.line(f"another command is bringing `{name}` up already; this one waits for it")
             result = session.do(work)
         except KeyboardInterrupt:
             return interrupted(home, name, joined=joined)

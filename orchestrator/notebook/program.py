@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestrator.engine.errors import BadInputError, PinoctlError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import IO
 
 PROGRAM: Final = (sys.executable, "-c", "from cli import main; main()")
 PATIENCE: Final = 60.0  # seconds for an interrupted command to settle what it began
-CHUNK: Final = 8192
+CHUNK: Final = 1 << 20  # bytes, as many as a pipe holds at most
+EVERY: Final = 100  # milliseconds between two looks whether the command has ended
 AS_JSON: Final = frozenset({"args", "answers"})  # options that take JSON
 NO: Final = {"tunnel": "--no-tunnel", "framed": "--not-framed", "public": "--closed"}
 
@@ -65,9 +67,10 @@ def call(arguments: Sequence[str], say: Callable[[str], None], environ: Mapping[
         start_new_session=True,
     ) as process:
         answer: list[bytes] = []
+        ended = threading.Event()
         threads = [
-            threading.Thread(target=_collect, args=(process.stdout, answer), daemon=True),
-            threading.Thread(target=_tell, args=(process.stderr, say), daemon=True),
+            threading.Thread(target=_collect, args=(process.stdout, ended, answer), daemon=True),
+            threading.Thread(target=_tell, args=(process.stderr, ended, say), daemon=True),
         ]
         for thread in threads:
             thread.start()
@@ -80,11 +83,13 @@ def call(arguments: Sequence[str], say: Callable[[str], None], environ: Mapping[
                 process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
             raise
         finally:
             if process.poll() is not None:
+                ended.set()
                 for thread in threads:
-                    thread.join(1.0)  # what it left running may hold its streams open
+                    thread.join()
     return answer_of(b"".join(answer).decode("utf-8", "replace"), status, arguments)
 
 
@@ -98,12 +103,30 @@ def answer_of(text: str, status: int, arguments: Sequence[str]) -> Any:
     return None
 
 
-def _collect(stream: IO[bytes] | None, into: list[bytes]) -> None:
-    while stream is not None and (data := os.read(stream.fileno(), CHUNK)):
-        into.append(data)
+def _collect(stream: IO[bytes] | None, ended: threading.Event, into: list[bytes]) -> None:
+    into.extend(_pieces(stream, ended))
 
 
-def _tell(stream: IO[bytes] | None, say: Callable[[str], None]) -> None:
+def _tell(stream: IO[bytes] | None, ended: threading.Event, say: Callable[[str], None]) -> None:
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-    while stream is not None and (data := os.read(stream.fileno(), CHUNK)):
+    for data in _pieces(stream, ended):
         say(decode(data))
+
+
+def _pieces(stream: IO[bytes] | None, ended: threading.Event) -> Iterator[bytes]:
+    """Yield all that a command prints, and wait for nothing more once it has ended.
+
+    What it left running may hold its streams open.
+    """
+    if stream is None:
+        return
+    poll = select.poll()
+    poll.register(stream, select.POLLIN)
+    over = False
+    while not over:
+        over = ended.is_set()  # before the look: by then the pipe has all that the command printed
+        if poll.poll(0 if over else EVERY):
+            data = os.read(stream.fileno(), CHUNK)
+            if not data:
+                return
+            yield data

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,11 +112,21 @@ class Program:
     def command(self, *arguments):
         return [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
 
-    def __call__(self, *arguments, text="", cwd=None, timeout=90, **env):
+    def __call__(self, *arguments, text="", cwd=None, timeout=300, **env):
         ran = subprocess.run(self.command(*arguments), input=text.encode(), capture_output=True,
                              cwd=cwd, timeout=timeout,
                              env=self.environment(**env), check=False)  # fmt: skip
         return Ran(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
+
+    def live(self, app, **env):
+        """Return the status of an app that is up, once its agent itself tells it.
+
+        `status` shows what an agent wrote last where that does not answer in a moment: no ports, no scripts.
+        """
+        end = time.monotonic() + 60
+        while (found := self("status", app, "--json", **env).json)["since"] is None:
+            assert time.monotonic() < end, f"the agent of `{app}` does not answer"
+        return found
 
     def start(self, *arguments, **keywords):
         return subprocess.Popen(self.command(*arguments), env=self.environment(), stdin=subprocess.DEVNULL,
@@ -144,7 +155,7 @@ def agents(home):
 def page(url):
     """Return what a URL shows, "" when nobody answers."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return answer.read().decode()
     except OSError:
         return ""

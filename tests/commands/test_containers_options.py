@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.server
 import json
 import socketserver
@@ -20,7 +21,7 @@ from orchestrator.engine.home import Home
 from orchestrator.engine.values import UNDEFINED
 from orchestrator.places import choosing
 from orchestrator.places.choosing import CONTAINER, HOST, choose
-from orchestrator.places.container import settings
+from orchestrator.places.container import endpoint, settings
 from orchestrator.places.container.settings import Settings
 
 
@@ -259,9 +260,10 @@ class Server(socketserver.UnixStreamServer):
 
 
 @pytest.fixture
-def daemon(tmp_path):
-    """Return a function that starts a daemon and returns the environment in which it is found."""
+def daemon(tmp_path, monkeypatch):
+    """Return a function that starts a daemon and returns the environment in which it is found, however late."""
     started = []
+    monkeypatch.setattr(endpoint, "look_round", functools.partial(endpoint.look_round, patience=60.0))
 
     def start(**info):
         path = tmp_path / f"{len(started)}.sock"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.commands.conftest import served
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_an_app_from_its_folder_to_its_url_and_back(pinoctl, launcher):
@@ -47,7 +47,7 @@ def test_an_app_from_its_folder_to_its_url_and_back(pinoctl, launcher):
         "tunnel": None,
     }
 
-    status = pinoctl("status", "whole", "--json").json
+    status = pinoctl.live("whole")
     assert (status["state"], status["url"], status["path"]) == ("ready", first.last, str(pinoctl.home / "api/whole"))
     assert status["running"] == ["whole/start.js"]
     assert f"http://127.0.0.1:{status['ports'][0]['port']}" == first.last

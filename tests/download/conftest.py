@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ class Getter:
         self.waits: list[float] = []
         self.text = ""
         self.stop = Stop()
+        self.stop_when: Callable[[], bool] = lambda: False  # asked whenever something is printed
         self.server: Server
         self.settings: dict[str, Any] = {
             "connections": 4,
             "parallel_from": 100_000,
             "chunk": 16_384,
             "tries": 4,
-            "stall": 5.0,
+            "stall": 60.0,
             "save_every": 0.0,
             "report_every": 0.01,
             "env": {},
@@ -45,6 +47,8 @@ class Getter:
     ) -> Outcome:
         def write(text: str) -> None:
             self.text += text
+            if self.stop_when():
+                self.stop.set()
 
         order = Order(
             f"{self.server.url}/{name}",
@@ -57,6 +61,12 @@ class Getter:
     @property
     def target(self) -> Path:
         return self.folder / "file.bin"
+
+    @property
+    def noted(self) -> int:
+        """How many bytes of an unfinished download are noted as there."""
+        note = self.folder / "file.bin.part.json"
+        return sum(done for _, _, done in json.loads(note.read_text())["segments"]) if note.exists() else 0
 
     def left(self) -> list[str]:
         return sorted(path.name for path in self.folder.rglob("*"))

@@ -33,6 +33,7 @@ class Habits:
     pause: float = 0.0  # seconds before each 64 kB
     stall_after: int | None = None
     stalls: int = 0
+    together: threading.Barrier | None = None  # how many GETs are waited for before any is served
     log: list[tuple[str, str | None, int]] = field(default_factory=list)
     active: int = 0
     most_active: int = 0
@@ -118,6 +119,8 @@ class Handler(BaseHTTPRequestHandler):
         habits.active += 1
         habits.most_active = max(habits.most_active, habits.active)
         try:
+            if habits.together is not None:
+                habits.together.wait(60)
             self._send(habits, body)
         except OSError:
             self.close_connection = True
@@ -145,7 +148,7 @@ class Handler(BaseHTTPRequestHandler):
                 return
             if habits.stall_after is not None and habits.stalls > 0 and sent >= habits.stall_after:
                 habits.stalls -= 1
-                self.server.released.wait(10)
+                self.server.released.wait()
                 self.close_connection = True
                 return
             time.sleep(habits.pause)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
-import time
 
 import pytest
 
@@ -26,7 +24,7 @@ def test_one_connection_for_a_small_file(get: Getter) -> None:
 
 
 def test_several_connections_for_a_large_file(get: Getter) -> None:
-    get.habits.pause = 0.01
+    get.habits.together = threading.Barrier(4)
     get()
     assert get.target.read_bytes() == get.habits.content
     assert sorted(get.habits.gets()) == [
@@ -35,7 +33,7 @@ def test_several_connections_for_a_large_file(get: Getter) -> None:
         ("bytes=256000-383999", 206),
         ("bytes=384000-511999", 206),
     ]
-    assert get.habits.most_active > 1
+    assert get.habits.most_active == 4
     assert get.left() == ["file.bin"]
 
 
@@ -237,28 +235,23 @@ def test_a_file_that_changes_meanwhile_is_started_over(get: Getter) -> None:
 
 def test_a_stalled_connection_is_given_up(get: Getter) -> None:
     get.habits.stall_after, get.habits.stalls = 65536, 1
-    began = time.monotonic()
-    get(connections=1, stall=0.2)
+    get(connections=1, stall=0.5, tries=100)  # a busy machine may be late more than once
     assert get.target.read_bytes() == get.habits.content
-    assert time.monotonic() - began < 3
     assert "nothing came for too long" in get.text
 
 
 def test_stopping_keeps_what_is_there(get: Getter) -> None:
     get.habits.stall_after, get.habits.stalls = 65536, 9
-    threading.Timer(0.3, get.stop.set).start()
-    began = time.monotonic()
+    get.stop_when = lambda: get.noted == 4 * 65536
     with pytest.raises(CancelledError):
-        get(stall=30.0)
-    assert time.monotonic() - began < 3
+        get(stall=1000.0)
     assert get.left() == ["file.bin.part", "file.bin.part.json"]
-    note = json.loads((get.folder / "file.bin.part.json").read_text())
-    assert sum(done for _, _, done in note["segments"]) == 4 * 65536
+    assert get.noted == 4 * 65536
 
 
 def test_stopping_between_tries(get: Getter) -> None:
-    get.habits.statuses = [503] * 9
-    threading.Timer(0.1, get.stop.set).start()
+    get.habits.statuses, get.habits.retry_after = [503] * 9, "200"
+    threading.Timer(0.3, get.stop.set).start()
     with pytest.raises(CancelledError):
         get(sleep=None)
 

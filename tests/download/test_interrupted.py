@@ -27,24 +27,27 @@ fetch(Order(sys.argv[1], path=Path(sys.argv[2])), stop=Stop(), write=lambda _: N
 def test_killed_at_any_moment_it_goes_on(get: Getter, parallel_from: int) -> None:
     get.habits.content = bytes(range(256)) * 8000
     get.habits.pause = 0.02
+    get.habits.stall_after, get.habits.stalls = 65536, 99  # so that none comes to an end before it is killed
     command = [sys.executable, "-c", PROGRAM, f"{get.server.url}/f", str(get.target), str(parallel_from)]
     get.folder.mkdir()
-    kills = 0
-    for delay in (0.0, 0.05, 0.1, 0.15):
+    for more in (0, 1, 30_000, 65_536):
+        asked, had = len(get.habits.gets()), get.noted
         process = subprocess.Popen(command)
-        deadline = time.monotonic() + 10
-        while not get.habits.active and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
-        time.sleep(delay)
+        deadline = time.monotonic() + 60
+        while len(get.habits.gets()) == asked or get.noted < had + more:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
         process.kill()
-        kills += process.wait() < 0
-        assert not get.target.exists() or get.target.read_bytes() == get.habits.content
-    get.habits.log.clear()
+        assert process.wait() == -9
+        assert not get.target.exists()
+    get.habits.stalls = 0
     get.habits.pause = 0.0
+    had = get.noted
     outcome = get(parallel_from=parallel_from)
-    assert kills
     assert get.target.read_bytes() == get.habits.content
-    assert outcome.status == "skipped" or outcome.received < len(get.habits.content)
+    assert had >= 65_536 + 30_000 + 1
+    assert outcome.received == len(get.habits.content) - had
     assert get.left() == ["file.bin"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -263,7 +264,7 @@ def test_leftovers_of_the_dead_are_cleared_and_those_of_the_living_kept(home):
     assert beside(home) == [".fetch-app-13", ".other"]
 
 
-SLOW_UPLOAD = '#!/bin/sh\nsleep 60\nexec git-upload-pack "$@"\n'
+SLOW_UPLOAD = '#!/bin/sh\nsleep 1000\nexec git-upload-pack "$@"\n'
 
 
 def test_a_killed_clone_leaves_no_app_and_the_next_one_works(home, repository, tmp_path):
@@ -281,7 +282,7 @@ def test_a_killed_clone_leaves_no_app_and_the_next_one_works(home, repository, t
     command = [sys.executable, "-c", code, remote.url, str(home.root), str(slow)]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[2], start_new_session=True)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not (home.api.exists() and beside(home)):
             assert time.monotonic() < deadline, "the clone never began"
             time.sleep(0.02)
@@ -299,28 +300,30 @@ def test_a_killed_clone_leaves_no_app_and_the_next_one_works(home, repository, t
 
 def test_an_interrupt_ends_git(home, repository, tmp_path):
     slow = tmp_path / "slow"
-    slow.write_text("#!/bin/sh\necho waiting >&2\nsleep 60\n")
+    slow.write_text("#!/bin/sh\necho waiting >&2\nsleep 1000\n")
     slow.chmod(0o755)
 
     def interrupt(_line):
         raise KeyboardInterrupt
 
-    started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         git.run_git([str(slow)], progress=interrupt)
-    assert time.monotonic() - started < 10
 
 
 def _kill_those_in(word: str) -> None:
-    """Kill what the killed command left running, found by the word only its command line has."""
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            line = (entry / "cmdline").read_bytes().decode("utf-8", "replace")
-        except OSError:
-            continue
-        if word in line:
-            group = os.getpgid(int(entry.name))
-            if group != os.getpgid(0):
+    """Kill what the killed command left running, found by the word only its command line has, until all is gone."""
+    while found := _those_in(word):
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                group = os.getpgid(pid)
+                assert group != os.getpgid(0)
                 os.killpg(group, signal.SIGKILL)
+
+
+def _those_in(word: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and word in (entry / "cmdline").read_bytes().decode("utf-8", "replace"):
+                found.append(int(entry.name))
+    return found

@@ -166,6 +166,7 @@ def test_running_apps_keep_models_where_they_are(colab, home, monkeypatch, drive
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("on_the_host")
 def test_an_app_is_found_again_after_a_reset(colab, home, repository, drive, capsys):
     """A real app under a real agent: up, the machine is lost, all comes back at the same commit."""
@@ -176,7 +177,7 @@ def test_an_app_is_found_again_after_a_reset(colab, home, repository, drive, cap
         result = notebook.up(
             f"file://{remote}", name="demo", frame=False, answers={"title": "Lab", "api_key": "k_secret"}
         )
-        with urllib.request.urlopen(result["url"], timeout=10) as answer:
+        with urllib.request.urlopen(result["url"], timeout=60) as answer:
             assert b"hello from" in answer.read()
         said = capsys.readouterr().out
         assert "install.js step" in said

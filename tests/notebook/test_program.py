@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 
@@ -65,9 +67,29 @@ def test_progress_comes_as_it_is_printed_even_in_pieces(monkeypatch):
 
 
 def test_a_program_that_leaves_one_behind_does_not_hold_the_cell(monkeypatch):
-    code = "import subprocess; print('[2]', flush=True); subprocess.Popen(['sleep', '2'])"
+    code = "import subprocess; print(subprocess.Popen(['sleep', '1000']).pid)"
     monkeypatch.setattr(program, "PROGRAM", (sys.executable, "-c", code))
-    assert call([], str) == [2]
+    os.kill(call([], str), signal.SIGKILL)  # it runs still, and holds the streams
+
+
+def test_nothing_is_lost_where_the_notebook_is_slow(monkeypatch, tmp_path):
+    busy = tmp_path / "busy"
+    code = (
+        "import os, time; os.write(2, b'one ')\n"
+        f"while not os.path.exists({str(busy)!r}): time.sleep(0.01)\n"
+        "os.write(2, b'two' * 9999); print('[1]')\n"
+    )
+    monkeypatch.setattr(program, "PROGRAM", (sys.executable, "-c", code))
+    said = []
+
+    def slow(text):
+        if not said:
+            busy.touch()
+            time.sleep(1.5)  # the command ends meanwhile
+        said.append(text)
+
+    assert call([], slow) == [1]
+    assert "".join(said) == "one " + "two" * 9999
 
 
 def test_interrupting_the_cell_interrupts_the_command(monkeypatch, tmp_path):

@@ -31,7 +31,7 @@ def marked(mark):
     return found
 
 
-def page(url, timeout=10):
+def page(url, timeout=60):
     """Return what a server answers."""
     with urllib.request.urlopen(url, timeout=timeout) as answer:
         return answer.read().decode(errors="replace")
@@ -70,14 +70,21 @@ class App:
 
     @property
     def status(self):
-        return self.run("status", self.name, "--json").json
+        """What its agent tells of it."""
+        return self.program.live(self.name, **self.env)
 
     @property
     def state(self):
-        return self.status["state"]
+        return self.run("status", self.name, "--json").json["state"]
 
     def read(self, path):
         return (self.folder / path).read_text()
+
+    def logs(self, *texts):
+        """Wait until all of these were printed."""
+        end = time.monotonic() + 60
+        while not all(text in (printed := self.run("logs", self.name).out) for text in texts):
+            assert time.monotonic() < end, printed
 
     def down(self):
         """Stop it, and see that nothing is left of it: no process, no open port, no run."""
@@ -92,9 +99,9 @@ class App:
             with pytest.raises(OSError):
                 page(f"http://127.0.0.1:{port}/", timeout=1)
 
-    def gone(self, within=3.0):
+    def gone(self):
         """See that no process carries this app's mark, however it left its terminal."""
-        end = time.monotonic() + within
+        end = time.monotonic() + 60
         while (left := marked(self.mark)) and time.monotonic() < end:
             time.sleep(0.02)
         assert left == {}

@@ -13,7 +13,7 @@ import pytest
 from tests.patterns.conftest import page
 from tests.patterns.sources import INSTALL, START, js, menu, script, serve, set_url, shell, step
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PASS = {"venv": "{{args && args.venv ? args.venv : null}}", "path": "{{args && args.path ? args.path : '.'}}"}
 

@@ -17,7 +17,7 @@ import pytest
 from tests.patterns.conftest import marked, page
 from tests.patterns.sources import js, menu, script, serve, set_url, shell, step
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 STEPS = 6
 LONGEST = 3.0  # seconds that the whole takes, about
@@ -79,7 +79,6 @@ def finished(one):
 
 
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.timeout(180)
 def test_up_gets_there_whoever_is_killed(app, seed):
     chance = random.Random(seed)
     who = WHO[seed % len(WHO)]
@@ -93,7 +92,7 @@ def test_up_gets_there_whoever_is_killed(app, seed):
         time.sleep(chance.uniform(0.05, LONGEST))
         kill(victims(one, who, command))
         if chance.random() < 0.5:
-            command.wait(timeout=60)
+            command.wait(timeout=300)
         else:
             command.kill()
             command.wait()
@@ -114,11 +113,11 @@ def test_an_app_killed_under_the_agent_is_noticed_and_comes_back(app):
     one = app({"pinokio.js": menu("installed"), "install.js": INSTALL, "more.js": MORE, "start.js": START})
     first = one.up()
     kill(pid for pid, words in marked(one.mark).items() if "server.py" in words and "bash" not in words)
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while one.state == "ready" and time.monotonic() < end:
         time.sleep(0.1)
         with contextlib.suppress(OSError):
-            page(first["url"], timeout=1)
+            page(first["url"])
             break
     again = one.up(target=one.name)
     assert "hello" in page(again["url"])

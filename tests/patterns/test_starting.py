@@ -11,7 +11,7 @@ import pytest
 from tests.patterns.conftest import page
 from tests.patterns.sources import INSTALL, START, URL_EVENT, js, menu, script, serve, set_url, shell, step
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_path_venv_env_and_port(app):
@@ -267,7 +267,7 @@ def test_kill_on_an_event_and_a_handler_that_only_looks(app):
     one = app({
         "pinokio.js": menu("installed"), "install.js": js(INSTALL),
         "start.js": js(script(
-            shell("echo warming; echo ready to go; sleep 60; touch never",
+            shell("echo warming; echo ready to go; sleep 1000; touch never",
                   on=[{"event": "/warm(ing)/"}, {"event": "/ready to (go)/", "kill": True}]),
             step("local.set", {"word": "{{input.event[1]}}"}),
             serve("python3 server.py {{port}} plain {{local.word}}"), set_url(), daemon=True)),
@@ -327,7 +327,7 @@ def test_a_start_that_prints_an_error_fails_and_leaves_nothing(app):
         "pinokio.js": menu("installed"), "install.js": js(INSTALL),
         "start.js": js(script(
             serve("python3 server.py {{port}}"),
-            shell("echo 'ModuleNotFoundError: No module named torch'; sleep 30"), set_url("http://127.0.0.1:1"), daemon=True)),
+            shell("echo 'ModuleNotFoundError: No module named torch'; sleep 1000"), set_url("http://127.0.0.1:1"), daemon=True)),
     })  # fmt: skip
     failed = one.up(fails=True)
     assert (failed["failed"]["step"], failed["failed"]["method"]) == (2, "shell.run")

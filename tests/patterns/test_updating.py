@@ -11,7 +11,7 @@ import pytest
 from tests.patterns.conftest import git, page
 from tests.patterns.sources import INSTALL, START, js, menu, script, serve, set_url, shell, step
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 FILES = {"pinokio.js": menu("installed"), "install.js": js(INSTALL), "start.js": js(START)}
 
@@ -140,7 +140,7 @@ def test_apps_that_start_at_the_same_time_get_different_ports(app):
     slow = js(script(serve("sleep 0.5; python3 server.py {{port}} plain {{name}}"), set_url(), daemon=True))
     several = [app({**FILES, "start.js": slow}, name=f"at-once-{number}") for number in range(3)]
     commands = [one.start("up", one.folder) for one in several]
-    assert [command.wait(timeout=60) for command in commands] == [0, 0, 0]
+    assert [command.wait(timeout=300) for command in commands] == [0, 0, 0]
     urls = [one.run("open", one.name).last for one in several]
     assert len(set(urls)) == 3
     for one, url in zip(several, urls, strict=True):

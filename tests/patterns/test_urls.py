@@ -11,7 +11,7 @@ import pytest
 from tests.patterns.conftest import page
 from tests.patterns.sources import INSTALL, URL_EVENT, js, menu, script, serve, set_url, shell, step
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def launcher(banner, *, event=URL_EVENT, url="{{input.event[0]}}", **attributes):
@@ -59,8 +59,8 @@ def test_errors_after_the_url_are_the_servers_own_business(app):
     result = one.up()
     for _ in range(3):
         assert "hello" in page(result["url"])
+    one.logs("error: this came after the URL", "ERROR: a request was served")
     assert one.state == "ready"
-    assert "error: this came after the URL" in one.run("logs", one.name).out
     one.down()
 
 
