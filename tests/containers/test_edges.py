@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
+import socket
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from orchestrator.engine.errors import PinoctlError
 from orchestrator.engine.home import Home
-from orchestrator.places.container import settings, terminal
+from orchestrator.places.container import settings, streams, terminal
 from orchestrator.places.container.docker import DockerError
 from orchestrator.places.container.updating import Updating
 from tests.containers.lab import ROOTFS, Lab, ran
@@ -22,10 +25,20 @@ def test_a_command_whose_connection_broke_did_not_succeed(monkeypatch):
         exec_start=lambda *_, **__: io.BytesIO(),
         exec_inspect=lambda _id: {"ExitCode": None, "Running": True},
     )
-    monkeypatch.setattr(terminal, "_join", lambda _channel, framed: framed)
+    monkeypatch.setattr(terminal, "_join", lambda *_, **__: None)
+    monkeypatch.setattr(streams, "PAUSES", (0.0,))
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     with pytest.raises(DockerError, match="broke before the command ended"):
         terminal.execute(SimpleNamespace(api=api), "c", ["true"], folder="/", environment={})
+
+
+def test_what_a_command_said_before_we_listened_is_shown(monkeypatch, capfdbinary):
+    near, far = socket.socketpair()
+    far.close()
+    with near, Path(os.devnull).open() as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        terminal._join(near, b"\1\0\0\0\0\0\0\4said", framed=True)
+    assert capfdbinary.readouterr().out == b"said"
 
 
 def test_an_app_on_the_volume_says_why_it_cannot_go_back(tmp_path):
@@ -38,7 +51,6 @@ def test_an_app_on_the_volume_says_why_it_cannot_go_back(tmp_path):
 
 @pytest.mark.docker
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 class TestLab:
     def test_images_that_are_not_ours_stay_ours_to_leave_alone(self, lab: Lab) -> None:
         refused = lab.run("image", "rm", "--yes", ROOTFS)

@@ -15,7 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from orchestrator.agent.client import AgentGoneError, Client
-from orchestrator.places.container.streams import ExecStream
+from orchestrator.places.container.streams import ExecStream, status_of
 
 
 def frame(data, kind=1):
@@ -72,6 +72,26 @@ def test_frames_are_taken_off_and_errors_kept_apart(pair):
     assert stream.errors == b"ohdear"
 
 
+def test_what_came_with_the_head_of_the_answer_is_heard():
+    api = Api()
+    api.far.sendall(b"HTTP/1.1 101 UPGRADED\r\n\r\n" + frame(b"soon") + frame(b"torn")[:9])
+    reader = api.near.makefile("rb")
+    assert (reader.readline(), reader.readline()) == (b"HTTP/1.1 101 UPGRADED\r\n", b"\r\n")
+    reader.raw._response = SimpleNamespace(raw=SimpleNamespace(_fp=SimpleNamespace(fp=reader)))
+    api.exec_start = lambda *_, **__: reader.raw
+    stream = ExecStream(SimpleNamespace(api=api), "box", ["cat"])
+    assert stream.recv() == b"soon"
+    api.far.sendall(frame(b"torn")[9:])
+    assert stream.recv() == b"torn"
+    for each in (stream, reader, api.near, api.far):
+        each.close()
+
+
+def test_an_exit_status_may_be_known_only_a_moment_later():
+    looks = iter([{"Running": True, "ExitCode": None}, {"Running": False, "ExitCode": 7}])
+    assert status_of(SimpleNamespace(api=SimpleNamespace(exec_inspect=lambda _id: next(looks))), "e1") == 7
+
+
 def test_errors_alone_end_no_waiting(pair):
     stream, api = pair
     stream.settimeout(0.05)
@@ -102,11 +122,11 @@ def test_empty_frames_are_not_the_end(pair):
     st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=40)), max_size=8),
     st.lists(st.integers(1, 30), min_size=1),
 )
-@hypothesis_settings(deadline=None, max_examples=50)
+@hypothesis_settings(max_examples=50)
 def test_cuts_may_be_anywhere(frames, sizes):
     api = Api()
     stream = ExecStream(SimpleNamespace(api=api), "box", ["cat"])
-    stream.settimeout(5)
+    stream.settimeout(60)
     raw = b"".join(frame(data, kind) for kind, data in frames)
 
     def send():
@@ -140,7 +160,7 @@ def test_select_tells_when_there_is_something(pair):
     stream, api = pair
     assert select.select([stream], [], [], 0)[0] == []
     api.far.sendall(frame(b"x"))
-    assert select.select([stream], [], [], 1)[0] == [stream]
+    assert select.select([stream], [], [], 60)[0] == [stream]
 
 
 def test_closing_ends_the_commands_input(pair):
@@ -161,7 +181,7 @@ def test_the_agents_client_works_over_it(pair):
 
     answering = threading.Thread(target=agent)
     answering.start()
-    client = Client.over(stream, timeout=5)
+    client = Client.over(stream, timeout=60)
     answering.join()
     assert client.about["app"] == "demo"
 
@@ -170,4 +190,4 @@ def test_the_agents_client_tells_that_a_command_ended(pair):
     stream, api = pair
     api.far.shutdown(socket.SHUT_WR)
     with pytest.raises(AgentGoneError):
-        Client.over(stream, timeout=5)
+        Client.over(stream, timeout=60)

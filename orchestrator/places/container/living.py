@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.agent.client import AgentGoneError, Client
 from orchestrator.agent.protocol import GarbledError
-from orchestrator.places.container import code, names
+from orchestrator.places.container import code, names, streams
 from orchestrator.places.container.docker import Docker, DockerError, RefusedError, told
 from orchestrator.places.container.streams import ExecStream
 from orchestrator.state.locks import LockedError, app_lock
@@ -280,11 +280,8 @@ def await_running(docker: Docker, container: str, *, sleep: Callable[[float], No
 def run_module(docker: Docker, container: str, module: str, words: Sequence[str]) -> str:
     """Run a module of pinoctl's in a container and return what it printed; raises DockerError when it fails."""
     command = ["/opt/pinoctl/venv/bin/python", "-m", module, *words]
-    with told(f"`{module}` cannot be run in the container"):
-        made = docker.api.exec_create(container, command, environment={"PYTHONPATH": code.PLACE})
-        out, errors = docker.api.exec_start(made["Id"], demux=True)
-        status = docker.api.exec_inspect(made["Id"])["ExitCode"]
-    if status:
-        lines = (errors or b"").decode("utf-8", "replace").strip().splitlines()
+    status, printed, errors = streams.run(docker, container, command, environment={"PYTHONPATH": code.PLACE})
+    if status != 0:
+        lines = errors.decode("utf-8", "replace").strip().splitlines()
         raise DockerError(f"`{module}` failed in the container: {lines[-1] if lines else status}")
-    return (out or b"").decode("utf-8", "replace")
+    return printed.decode("utf-8", "replace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import struct
 import time
@@ -15,18 +16,58 @@ if TYPE_CHECKING:
 HEADER: Final = 8
 STDOUT: Final = 1
 PIECE: Final = 262144
+PAUSES: Final = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0, 3.0, 5.0)  # seconds before each look whether a command has ended
+
+
+def ahead(reply: Any) -> bytes:
+    """Return what a command said before we listened: docker-py leaves it where it read the head of the answer."""
+    channel = getattr(reply, "_sock", reply)
+    response = getattr(reply, "_response", None)
+    if response is None:
+        return b""
+    timeout = channel.gettimeout()
+    channel.settimeout(0.0)
+    try:
+        with contextlib.suppress(OSError, AttributeError):  # nothing is there over TLS, or it is no plain connection
+            return bytes(response.raw._fp.fp.peek())  # noqa: SLF001  # docker-py takes the socket from there as well
+    finally:
+        channel.settimeout(timeout)
+    return b""
+
+
+def status_of(docker: Docker, command: str) -> int | None:
+    """Return the exit status of a command whose output has ended, None where it goes on without us."""
+    for pause in PAUSES:  # its status is known a moment later
+        time.sleep(pause)
+        about = docker.api.exec_inspect(command)
+        if not about["Running"] and about["ExitCode"] is not None:
+            return int(about["ExitCode"])
+    return None
+
+
+def run(docker: Docker, container: str, command: list[str], **how: Any) -> tuple[int | None, bytes, bytes]:
+    """Run a command in a container to its end; return its exit status, what it printed, and its errors."""
+    stream = ExecStream(docker, container, command, **how)
+    try:
+        stream.settimeout(None)
+        with told("a command in the container cannot be heard"):
+            printed = b"".join(iter(stream.recv, b""))
+            return status_of(docker, stream.id), printed, bytes(stream.errors)
+    finally:
+        stream.close()
 
 
 class ExecStream:
     """Read what a command in a container prints and write what it reads; `errors` collects its stderr."""
 
-    def __init__(self, docker: Docker, container: str, command: list[str]) -> None:
+    def __init__(self, docker: Docker, container: str, command: list[str], **how: Any) -> None:
         with told("a command cannot be run in the container"):
-            self.id: str = docker.api.exec_create(container, command, stdin=True, stdout=True, stderr=True)["Id"]
+            made = docker.api.exec_create(container, command, stdin=True, stdout=True, stderr=True, **how)
+            self.id: str = made["Id"]
             self._reply: Any = docker.api.exec_start(self.id, socket=True)
         self._socket: Any = getattr(self._reply, "_sock", self._reply)
         self._docker = docker
-        self._raw = bytearray()
+        self._raw = bytearray(ahead(self._reply))
         self._timeout: float | None = None
         self.errors = bytearray()
 

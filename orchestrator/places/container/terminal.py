@@ -14,6 +14,7 @@ import tty
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.places.container.docker import Docker, DockerError, told
+from orchestrator.places.container.streams import ahead, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,18 +36,18 @@ def execute(docker: Docker, container: str, command: Sequence[str], *, folder: s
     try:
         if terminal:
             with _raw(sys.stdin.fileno()), _sized(docker, made["Id"]):
-                _join(channel, framed=False)
+                _join(channel, ahead(reply), framed=False)
         else:
-            _join(channel, framed=True)
+            _join(channel, ahead(reply), framed=True)
     finally:
         reply.close()
     with told():
-        status = docker.api.exec_inspect(made["Id"])["ExitCode"]
+        status = status_of(docker, made["Id"])
     if status is None:
         raise DockerError(
             "the connection to the container broke before the command ended", hint="it may be at work there still"
         )
-    return int(status)
+    return status
 
 
 @contextlib.contextmanager
@@ -74,10 +75,15 @@ def _sized(docker: Docker, command: str) -> Iterator[None]:
         signal.signal(signal.SIGWINCH, before)
 
 
-def _join(channel: Any, *, framed: bool) -> None:
-    """Pass bytes both ways until the command has ended; the end of our input is passed on."""
-    stdin, buffer, reading = sys.stdin.fileno(), bytearray(), True
+def _join(channel: Any, first: bytes, *, framed: bool) -> None:
+    """Pass bytes both ways until the command has ended, `first` what it said already; our input's end is passed on."""
+    stdin, buffer, reading = sys.stdin.fileno(), bytearray(first), True
     while True:
+        if framed:
+            _frames(buffer)
+        else:
+            _put(1, bytes(buffer))
+            buffer.clear()
         ready, _, _ = select.select([channel, *([stdin] if reading else [])], [], [])
         if stdin in ready:
             piece = os.read(stdin, PIECE)
@@ -92,11 +98,6 @@ def _join(channel: Any, *, framed: bool) -> None:
             if not piece:
                 return
             buffer += piece
-            if framed:
-                _frames(buffer)
-            else:
-                _put(1, bytes(buffer))
-                buffer.clear()
 
 
 def _frames(buffer: bytearray) -> None:
