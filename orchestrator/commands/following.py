@@ -51,18 +51,24 @@ class Following:
 
     def events(self, offset: int) -> Iterator[bytes]:
         """Yield what the app's journal has from an offset on, for ever; it is copied when something has happened."""
+        there = False
         while True:
-            for begin, piece in self.read(offset):
-                offset = begin + len(piece)
-                yield piece
             client = self._agent()
-            if client is not None:
-                with client, contextlib.suppress(PinoctlError):
-                    client.follow(-1)
-                    next((each for each in client.messages() if isinstance(each, Event)), None)
+            with contextlib.ExitStack() as stack:
+                if client is not None:
+                    stack.enter_context(client)
+                    with contextlib.suppress(PinoctlError):
+                        client.follow(-1)
+                if client is not None or there:
+                    self._copy()  # now first: what happens between copy and listening would wait for the next event
+                there = client is not None
+                for begin, piece in self.read(offset):
+                    offset = begin + len(piece)
+                    yield piece
+                if client is not None:
+                    with contextlib.suppress(PinoctlError):
+                        next((each for each in client.messages() if isinstance(each, Event)), None)
             self.sleep(PATIENCE)
-            if client is not None:
-                self._copy()
 
     def _heard(self, client: Client, offset: int) -> Iterator[tuple[int, bytes]]:
         """Yield pieces with the offset behind each, until the agent ends or says that some were left out."""

@@ -109,4 +109,12 @@ def test_nothing_is_heard_twice():
 def test_events_are_copied_when_one_has_come():
     place = Place(b"{}\n", [None, Agent(Output("x", "s", 1), Event("ready", 0.0, {}))])
     assert follow(place, "events", sleeps=2) == [b"{}\n"]
-    assert place.copied == 1
+    assert place.copied == 2  # when it listens, and what came last
+
+
+def test_an_event_of_before_it_listens_does_not_wait_for_the_next_one():
+    place = Place(b"{}\n", [Agent()])
+    place.mirror_logs("app")
+    place.log += b"[]\n"
+    pieces = Following(place, "app", place.read).events(0)
+    assert next(pieces) == place.log

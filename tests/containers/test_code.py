@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 import uuid
 from datetime import datetime, timezone
@@ -103,6 +104,29 @@ def test_only_old_volumes_of_other_versions_are_removed():
     api = SimpleNamespace(volumes=lambda filters: {"Volumes": rows if filters else []}, remove_volume=removed.append)
     code._forget_older(SimpleNamespace(api=api), ours, now=now)
     assert removed == [old]
+
+
+def test_a_volume_that_another_command_fills_meanwhile_is_not_written_again(monkeypatch):
+    """Agents run from it by then, and to write files again is to take them away for a moment."""
+    looked, written, complete = threading.Event(), [], threading.Event()
+    container = SimpleNamespace(id="c", remove=lambda **_: None)
+    api = SimpleNamespace(
+        create_volume=lambda *_, **__: None,
+        put_archive=lambda *_: written.append("code"),
+        volumes=lambda **_: {"Volumes": []},
+    )
+    docker = SimpleNamespace(
+        api=api, client=SimpleNamespace(containers=SimpleNamespace(create=lambda *_, **__: container))
+    )
+    monkeypatch.setattr(code, "is_complete", lambda *_: complete.is_set() or looked.set())
+    with code.alone():
+        second = threading.Thread(target=code.volume, args=(docker, "image"))
+        second.start()
+        assert looked.wait(60)
+        complete.set()
+    second.join(60)
+    assert not second.is_alive()
+    assert written == []
 
 
 @pytest.mark.docker

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import hashlib
 import io
+import os
 import re
 import tarfile
 import time
@@ -98,12 +100,33 @@ def volume(docker: Docker, image: str) -> str:
         )
         try:
             if not is_complete(docker, str(filler.id)):
-                docker.api.put_archive(filler.id, PLACE, archive())
-                docker.api.put_archive(filler.id, PLACE, _mark())
+                with alone():
+                    _fill(docker, str(filler.id))
         finally:
             filler.remove(force=True)
         _forget_older(docker, name)
     return name
+
+
+def _fill(docker: Docker, container: str) -> None:
+    """Write the code and the mark, unless another command did so by now: agents may run from it already."""
+    if not is_complete(docker, container):
+        docker.api.put_archive(container, PLACE, archive())
+        docker.api.put_archive(container, PLACE, _mark())
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Keep other commands that have this code from filling a volume within the block."""
+    import orchestrator  # noqa: PLC0415  # only to know where the package is
+
+    folder = os.open(Path(orchestrator.__file__).parent, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a network's disk may have no locks for who only reads
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def is_complete(docker: Docker, container: str) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-PATIENCE: Final = 3.0  # seconds; a daemon that is busy building still answers within one
+PATIENCE: Final = 10.0  # seconds; one that is busy with many images has taken five
 DEFAULT: Final = "unix:///var/run/docker.sock"
 OLDEST: Final = (20, 10)
 MOST: Final = 64 << 20  # bytes of an answer
