@@ -11,9 +11,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 SLOW = ("slow", "network", "docker")
+# seconds that a test may take, where it does not say so itself; several at once share a daemon, a machine, a network,
+# and the first one with containers waits for their base image
+LIMITS = {"docker": 1800, "network": 300, "slow": 300}
 ROOT = Path(__file__).parent
 # they serve on the first free port, and some say which one that is: one at a time, whatever else runs on this machine
 SERVING = (
@@ -40,6 +44,10 @@ def pytest_configure(config: pytest.Config) -> None:
     Apps live on the host, whether this machine has Docker or not, but where a test says otherwise.
     """
     os.environ["PINOCTL_PLACE"] = "host"
+    hypothesis.settings.register_profile(
+        "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("unhurried")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # where tests run in the background: some press Ctrl-C
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if shutil.which("python") is None:
@@ -60,6 +68,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if without and item.get_closest_marker("docker"):
             item.add_marker(pytest.mark.skip(reason=without))
+        limit = max((each for name, each in LIMITS.items() if item.get_closest_marker(name)), default=None)
+        if limit is not None and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(limit))
     items.sort(key=lambda item: sum(item.get_closest_marker(name) is not None for name in SLOW))
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:

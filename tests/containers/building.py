@@ -25,6 +25,7 @@ from docker.errors import APIError, ImageNotFound, NotFound
 
 from orchestrator.engine.home import Home
 from orchestrator.places.container import names
+from tests.containers.lab import PATIENCE
 from tests.lock.world import commit, repository, run, wheel
 
 ROOT = Path(__file__).parent.parent.parent
@@ -72,7 +73,7 @@ class Place:
         ours = {"PINOCTL_HOME": str(self.folder), "PINOCTL_PLACE": "container", "PINOCTL_BASE_IMAGE": base}
         done = subprocess.run(
             [sys.executable, "-m", "cli", *map(str, words)], cwd=ROOT, env={**kept, **ours, **self.environ, **more},
-            capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=200, check=False,
+            capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=600, check=False,
         )  # fmt: skip
         said = f"`pinoctl {' '.join(map(str, words))}` ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         assert (done.returncode != 0) == fails, said
@@ -205,9 +206,9 @@ def world_in(folder: Path, client: docker.DockerClient) -> Iterator[World]:
         container.remove(force=True, v=True)
 
 
-def await_page(url: str, *, token: str | None = None, seconds: float = 60.0, holds: str = "") -> str:
+def await_page(url: str, *, token: str | None = None, holds: str = "") -> str:
     """Return a page as soon as it is there and holds a text."""
-    end, last = time.monotonic() + seconds, "nothing"
+    end, last = time.monotonic() + PATIENCE, "nothing"
     while time.monotonic() < end:
         try:
             last = page(url, token=token)
@@ -221,7 +222,7 @@ def await_page(url: str, *, token: str | None = None, seconds: float = 60.0, hol
 
 def page(url: str, *, token: str | None = None) -> str:
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         text: str = answer.read().decode()
         return text
 

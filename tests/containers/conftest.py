@@ -27,7 +27,7 @@ def daemon() -> Iterator[Any]:
     """Connect to the machine's daemon; a test that needs one fails where there is none."""
     import docker  # noqa: PLC0415  # slow to import
 
-    client = docker.from_env(timeout=120)
+    client = docker.from_env(timeout=600)
     client.ping()
     yield client
     client.close()

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.engine.home import Home
-from orchestrator.places.container import names
+from orchestrator.places.container import names, streams
 
 ROOT = Path(__file__).parents[2]
 ROOTFS = "pinoctl-rootfs:bookworm"
 DYING = Path(__file__).with_name("dying.py")
-PATIENCE = 90.0
+PATIENCE = 240.0  # seconds: the daemon builds for other tests meanwhile
 ANONYMOUS = 64  # letters in the name of a volume that nobody named
 
 Command = str | Mapping[str, Any]
@@ -197,11 +197,20 @@ class Lab:
         found: dict[str, Any] = json.loads(done.out)
         return found
 
+    def settled(self) -> dict[str, Any]:
+        """Return what `ps` tells when the app's agent has answered it: where much is going on that is not at once."""
+        found: dict[str, Any] = eventually(lambda: (now := self.ps())["phase"] != "starting" and now)
+        return found
+
     def inside(self, command: str) -> str:
         """Run a command in the app's container and return what it printed."""
-        code, said = self.container().exec_run(["sh", "-c", command], workdir=f"/pinokio/api/{self.app}")
-        assert code == 0, said
-        return str(said.decode())
+        code, said, errors = self.exec("sh", "-c", command, workdir=f"/pinokio/api/{self.app}")
+        assert code == 0, errors
+        return said.decode()
+
+    def exec(self, *command: str, what: str = "", **how: Any) -> tuple[int | None, bytes, bytes]:
+        """Run a command in one of the app's containers as pinoctl does: docker-py's own way loses what comes soon."""
+        return streams.run(self.docker, self.container(what).id, list(command), **how)
 
     # what Docker holds
 
@@ -234,7 +243,7 @@ class Lab:
 
     def check_ready(self, url: str) -> None:
         """Fail unless the app serves there and `ps` says so."""
-        found = self.ps()
+        found = self.settled()
         assert (found["state"], found["url"]) == ("ready", url)
         assert answers(url)
 
@@ -262,21 +271,21 @@ class Lab:
 def answers(url: str) -> bool:
     """Tell whether something serves at a URL."""
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
 
 
-def eventually(check: Callable[[], Any], *, seconds: float = 30.0) -> Any:
+def eventually(check: Callable[[], Any]) -> Any:
     """Return what a check gives once that is true; fail when it never is."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         found = check()
         if found:
             return found
         time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s: {check}")
+    raise AssertionError(f"not within {PATIENCE} s: {check}")
 
 
 def labels_of(container: Any) -> Mapping[str, str]:

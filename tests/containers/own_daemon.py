@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from tests.containers.lab import eventually
+from tests.containers.lab import PATIENCE, eventually
 
 ROOM = "6g"  # of memory, and only as much as is written
 
@@ -44,14 +44,14 @@ class OwnDaemon:
         for left in (self.folder / "pid", self.folder / "exec/containerd/containerd.pid"):
             left.unlink(missing_ok=True)  # where nobody takes in orphans, a killed containerd looks alive
         self._proc = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True)
-        eventually(self._answers, seconds=60)
+        eventually(self._answers)
 
     def _answers(self) -> bool:
         import docker  # noqa: PLC0415  # slow to import
         from docker.errors import DockerException  # noqa: PLC0415  # as above
 
         try:
-            client = docker.DockerClient(base_url=self.host, timeout=5)
+            client = docker.DockerClient(base_url=self.host, timeout=30)
             client.ping()
             client.close()
         except (DockerException, OSError):
@@ -69,30 +69,34 @@ class OwnDaemon:
     def _end(self, how: signal.Signals) -> None:
         if self._proc is not None:
             self._proc.send_signal(how)
-            self._proc.wait(60)
+            self._proc.wait(PATIENCE)
             self._proc = None
 
     def _end_shims(self) -> None:
         """End the containers that outlived a killed daemon, with what holds them."""
         for shim in psutil.process_iter(["cmdline"]):
             if any(word.startswith(f"{self.folder}/") for word in shim.info["cmdline"] or ()):
-                for process in [*shim.children(recursive=True), shim]:
-                    with contextlib.suppress(psutil.Error):
-                        process.kill()
+                with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+                    for process in [*shim.children(recursive=True), shim]:
+                        with contextlib.suppress(psutil.Error):
+                            process.kill()
 
     def client(self) -> Any:
         """Connect to it."""
         import docker  # noqa: PLC0415  # slow to import
 
-        return docker.DockerClient(base_url=self.host, timeout=120)
+        return docker.DockerClient(base_url=self.host, timeout=600)
 
     @contextlib.contextmanager
     def full(self) -> Iterator[None]:
         """Leave no room on its disk within the block."""
-        about = os.statvfs(self.data)
-        filler = self.data / "filler"
+        filler, taken = self.data / "filler", 0
         with filler.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, about.f_bavail * about.f_frsize)
+            for piece in (1 << 30, 1 << 20, 1 << 12):  # how much there is changes meanwhile, as the daemon writes too
+                with contextlib.suppress(OSError):
+                    while True:
+                        os.posix_fallocate(file.fileno(), taken, piece)
+                        taken += piece
         try:
             yield
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.places.container import progress, streams
 from orchestrator.places.container.archives import Side
 from orchestrator.places.container.carry import Carried, carry, diff_of_users
 from orchestrator.places.container.changes import roots_of
@@ -60,8 +62,8 @@ class Lab:
         return made
 
     def run(self, container: Any, script: str) -> str:
-        code, said = container.exec_run(["bash", "-c", script])
-        assert code == 0, said.decode()
+        code, said, errors = streams.run(self.client, container.id, ["bash", "-c", script])
+        assert code == 0, errors.decode()
         return said.decode("utf-8", "surrogateescape")
 
     def work(self, container: Any, script: str) -> str:
@@ -108,9 +110,15 @@ class Lab:
             self.client.api.remove_image(each, force=True)
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nothing said of what takes long: whether it does is the machine's matter."""
+    monkeypatch.setattr(progress, "QUIET", math.inf)
+
+
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
-    made = docker.from_env(timeout=120)
+    made = docker.from_env(timeout=600)
     yield made
     made.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import time
@@ -18,7 +19,7 @@ import docker
 import pytest
 from docker.errors import ImageNotFound
 
-from orchestrator.places.container import names
+from orchestrator.places.container import names, streams
 from orchestrator.places.container.launcher import without_credentials
 from tests.containers.building import (
     Place,
@@ -37,9 +38,10 @@ from tests.containers.building import (
     tree,
     unlike,
 )
+from tests.containers.lab import PATIENCE, eventually
 from tests.deploy.test_compose_started import compose, free_ports
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
 assert callable(compose)  # a fixture
 TOKEN = "a-long-token-of-its-user"
 
@@ -57,7 +59,7 @@ def docker_build(folder: Path, reference: str, home: Path) -> str:
     environ = {"PATH": f"/usr/bin:/bin:{os.environ['PATH']}", "HOME": str(home), "DOCKER_BUILDKIT": "1"}
     done = subprocess.run(
         ["docker", "build", "--network", "host", "--progress", "plain", "--tag", reference, str(folder)],
-        env=environ, cwd=home, capture_output=True, text=True, timeout=500, check=False,
+        env=environ, cwd=home, capture_output=True, text=True, timeout=800, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-8000:]
     return done.stdout + done.stderr
@@ -81,7 +83,7 @@ def test_a_locked_export_is_built_by_docker_alone_and_serves_the_same_app(
         with running(client, reference, PINOCTL_TOKEN=TOKEN) as (container, url):
             await_page(url, token=TOKEN, holds="here is garden")
             assert refused(url) == 401
-            assert "is ready" in container.logs().decode()
+            assert await_line(container, "is ready")
     finally:
         forget(client, reference)
 
@@ -93,17 +95,15 @@ def registry(tmp_path: Path) -> Iterator[str]:
     folder.mkdir()
     fetch = ["apt-get", "download", "-qq", "docker-registry"]
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    if subprocess.run(fetch, cwd=folder, env=environ, capture_output=True, timeout=100, check=False).returncode:
-        subprocess.run(["apt-get", "update", "-qq"], env=environ, capture_output=True, timeout=200, check=True)
-        subprocess.run(fetch, cwd=folder, env=environ, capture_output=True, timeout=100, check=True)
+    if subprocess.run(fetch, cwd=folder, env=environ, capture_output=True, timeout=300, check=False).returncode:
+        subprocess.run(["apt-get", "update", "-qq"], env=environ, capture_output=True, timeout=300, check=True)
+        subprocess.run(fetch, cwd=folder, env=environ, capture_output=True, timeout=300, check=True)
     [package] = folder.glob("*.deb")
     subprocess.run(["dpkg-deb", "-x", package, folder], check=True, timeout=60)
-    [port] = free_ports(1)
-    address = f"127.0.0.1:{port}"
     settings = {
         "version": 0.1,
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
-        "http": {"addr": address},
+        "http": {"addr": "127.0.0.1:0"},
     }
     (folder / "config.json").write_text(json.dumps(settings))  # JSON is YAML
     with (
@@ -113,11 +113,13 @@ def registry(tmp_path: Path) -> Iterator[str]:
         ) as running_registry,
     ):
         try:
+            said = re.compile(r"listening on (127\.0\.0\.1:\d+)")
+            address = eventually(lambda: said.search((folder / "log").read_text()))[1]
             await_page(f"http://{address}/v2/", holds="{}")
             yield address
         finally:
             running_registry.terminate()
-            running_registry.wait(timeout=10)
+            running_registry.wait(timeout=60)
 
 
 @pytest.mark.network
@@ -150,7 +152,7 @@ def test_an_image_from_a_registry_serves_the_app_by_itself(
             browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
             for address in (f"{url}?token={token}", url):  # logging in, and then by the cookie
                 page = urllib.request.Request(address, headers={"Accept": "text/html"})
-                with browser.open(page, timeout=10) as answer:
+                with browser.open(page, timeout=60) as answer:
                     assert answer.read() == b"from afar"
         with running(client, image.id, PINOCTL_PUBLIC="1") as (_container, url):
             await_page(url, holds="from afar")
@@ -158,9 +160,9 @@ def test_an_image_from_a_registry_serves_the_app_by_itself(
         forget(client, f"{registry}/me/pushed:1")
 
 
-def await_line(container: Any, holds: str, seconds: float = 30.0) -> str:
+def await_line(container: Any, holds: str) -> str:
     """Return the line of a container's log that holds a text."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         for line in container.logs().decode().splitlines():
             if holds in line:
@@ -225,7 +227,7 @@ def test_secrets_are_in_no_image_label_log_lock_or_export(
     assert found_in(iter([lock.read_bytes(), (tmp_path / "compose.yaml").read_bytes()]), SECRETS) == set()
     container = client.containers.get(f"pinoctl-rebuild-shop-{place.key}")
     assert found_in(iter([container.logs()]), SECRETS) == set()
-    who_says = container.exec_run(["cat", "/pinokio/api/rebuild-shop/who.json"]).output
+    who_says = streams.run(client, container.id, ["cat", "/pinokio/api/rebuild-shop/who.json"])[1]
     assert who_says == f"phrase {PHRASE}, green.".encode()  # the app has it
     logs, _about = container.get_archive("/data/private/.logs")
     assert found_in(logs, [*SECRETS, OPEN]) == {OPEN}
@@ -265,7 +267,7 @@ def test_exported_apps_start_together_with_compose(
             env=environ,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=300,
             check=False,
         )
 
@@ -321,7 +323,8 @@ def test_an_app_without_a_lock_is_exported_step_by_step_with_its_answers(
         assert {"pinokio/api/rebuild-asks/copy.txt", "pinokio/api/rebuild-asks/said.txt"} <= files.keys()
         with running(client, reference, PINOCTL_TOKEN=TOKEN) as (container, url):
             await_page(url, token=TOKEN, holds="in color")
-            assert container.exec_run(["cat", "/pinokio/api/rebuild-asks/copy.txt"]).output == b"painted it's green"
+            copied = streams.run(client, container.id, ["cat", "/pinokio/api/rebuild-asks/copy.txt"])
+            assert copied[1] == b"painted it's green"
     finally:
         forget(client, reference)
 

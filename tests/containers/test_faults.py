@@ -90,7 +90,7 @@ def test_killed_while_the_container_is_replaced(shared_lab: Lab, limits: Iterato
     for moment, where in REPLACEMENTS[when].items():
         died = lab.run(*lab.up_words("--memory", next(limits)), die=where)
         assert died.status == -signal.SIGKILL, f"it never came to this moment: {moment}, {died.said}"
-        assert lab.ps()["phase"] in {"stopped", "ready"}, moment
+        assert lab.settled()["phase"] in {"stopped", "ready"}, moment
     url = lab.up()
     assert lab.inside(f"cat 'outputs/{when}.txt' ~/.settings").split() == ["mine", "also"]
     lab.check_ready(url)
@@ -200,7 +200,7 @@ def test_a_failing_step_is_mended(lab: Lab) -> None:
     done = lab.run(*lab.up_words())
     assert done.status == 1
     assert "step 3" in done.said
-    assert lab.ps()["phase"] == "failed"
+    assert lab.settled()["phase"] == "failed"
     lab.write([ran("one"), ran("two"), ran("mended"), ran("four")])
     url = lab.up()
     assert lab.ran == ["one", "two", "mended", "four"]
@@ -213,7 +213,7 @@ def test_a_failed_container_is_kept_to_look_at(lab: Lab) -> None:
     done = lab.run(*lab.up_words("--keep-failed"))
     assert done.status == 1
     assert lab.container("build").status == "running"
-    assert lab.container("build").exec_run(["cat", f"/pinokio/api/{lab.app}/ran.txt"]).output == b"one\n"
+    assert lab.exec("cat", f"/pinokio/api/{lab.app}/ran.txt", what="build")[1] == b"one\n"
     lab.write([ran("one"), ran("mended")])
     lab.check_ready(lab.up())
     assert lab.ran == ["one", "mended"]
@@ -238,7 +238,7 @@ def test_full_disk(lab: Lab, small_volume: Any) -> None:
     done = lab.run(*lab.up_words("--mount", f"{small_volume.name}:/full"))
     assert done.status == 1
     assert "No space left on device" in done.said
-    assert lab.ps()["phase"] == "failed"
+    assert lab.settled()["phase"] == "failed"
     size.write_text("40000")
     url = lab.up("--mount", f"{small_volume.name}:/full")
     assert lab.ran == ["one", "three"]
@@ -250,7 +250,7 @@ def test_out_of_memory(lab: Lab) -> None:
     lab.write(start=START.replace('message: "', f'message: "{hungry}'))
     done = lab.run(*lab.up_words("--memory", "200m"))
     assert done.status == 1
-    assert lab.ps()["phase"] == "failed"
+    assert lab.settled()["phase"] == "failed"
     assert "memory" in done.said
     url = lab.up("--memory", "1g")
     lab.check_ready(url)

@@ -12,6 +12,7 @@ from orchestrator.places.container.ports import BLOCKS, FIRST, chosen, fixed, is
 from orchestrator.places.container.running import fits
 from orchestrator.places.container.settings import Settings
 from tests.containers.lab import Lab
+from tests.deploy.test_compose_started import free_ports
 
 
 def ports(app="app", *, before=None, avoid=(), free=lambda _port: True):
@@ -54,8 +55,8 @@ def test_what_is_taken_or_to_be_avoided_is_passed_over():
 
 
 def test_a_port_that_somebody_listens_on_is_not_free():
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as other:
-        port = other.getsockname()[1]
+    [port] = free_ports(1)
+    with contextlib.closing(socket.create_server(("127.0.0.1", port))):
         assert not is_free(port)
     assert is_free(port)
 
@@ -75,7 +76,6 @@ def test_only_a_stopped_container_gives_way_for_its_ports(before, running, expec
 
 @pytest.mark.docker
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_bookmarks_last_and_a_taken_port_is_left_to_who_has_it(lab: Lab) -> None:
     lab.write()
     url = lab.up()

@@ -13,7 +13,7 @@ from orchestrator.places.container.endpoint import look_round
 from orchestrator.state.locks import app_lock
 from tests.containers.lab import Lab, answers, eventually, held, ran, script
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 SECOND = """module.exports = { daemon: true, run: [
   { method: "shell.run", params: { message: "echo {{args.colour}} > colour.txt; python3 -m http.server {{port}} --bind 127.0.0.1",
@@ -50,7 +50,7 @@ class TestSettings:
         assert refused.status == 2
         assert "there is no `/nonexistent-folder`" in refused.said
         assert identity(app) == before
-        assert app.ps()["state"] == "ready"
+        assert app.settled()["state"] == "ready"
         assert app.run("up", app.app).status == 0  # what was refused is not kept
         app.check_nothing_left()
 
@@ -110,7 +110,7 @@ class TestInterrupted:
         assert "goes on from the last finished step" in done.said
         assert lab.container("build").status == "exited"
         assert identity(lab) == before
-        assert lab.ps()["state"] == "ready"
+        assert lab.settled()["state"] == "ready"
 
 
 class TestUpdates:
@@ -135,7 +135,7 @@ class TestUpdates:
         chosen.inside("rm colour.txt")
         done = chosen.run("update", chosen.app)
         assert done.status == 1, done.said
-        assert chosen.ps()["state"] == "ready"
+        assert chosen.settled()["state"] == "ready"
         assert chosen.inside("cat colour.txt").strip() == "green"
         chosen.check_nothing_left()
 
@@ -144,7 +144,7 @@ class TestUpdates:
         lab.write(second=SECOND, update=script([f"echo '{script([broken])}' > start.js".replace("\n", "")]))
         url = lab.up()
         proc = lab.start("update", lab.app)
-        eventually((lab.gate / "at-start").exists, seconds=60)
+        eventually((lab.gate / "at-start").exists)
         proc.send_signal(signal.SIGINT)
         done = lab.wait(proc)
         assert done.status == 130, done.said
@@ -181,7 +181,7 @@ class TestLookingIn:
         assert found["phase"] == "failed"
         assert "paused" in found["reason"]
         app.up()
-        assert app.ps()["state"] == "ready"
+        assert app.settled()["state"] == "ready"
 
     def test_one_that_ends_again_and_again_is_told_of(self, lab: Lab) -> None:
         lab.write()
@@ -221,7 +221,7 @@ class TestVariables:
 def test_moved_to_the_host_and_back(lab: Lab) -> None:
     lab.write([{"message": "echo installed"}])
     lab.run("up", str(lab.source), "--place", "host")
-    on_host = lab.ps()
+    on_host = lab.settled()
     assert (on_host["place"], on_host["state"]) == ("host", "ready")
     refused = lab.run("up", lab.app, "--memory", "600m")
     assert refused.status == 2
@@ -249,6 +249,6 @@ def test_reset_waits_for_nobody_and_stops_first(lab: Lab) -> None:
         refused = lab.run("reset", lab.app, "--yes")
         assert refused.status == 1
         assert "is being updated" in refused.said
-    assert lab.ps()["state"] == "ready"
+    assert lab.settled()["state"] == "ready"
     assert lab.run("reset", lab.app, "--yes").status == 0
     assert lab.containers() == []

@@ -24,7 +24,7 @@ from tests.containers.building import (
 )
 from tests.lock.world import head
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
 APP = "pinokio/api/garden"
 
 

@@ -94,7 +94,7 @@ class TestFile:
         assert read(home, "app") == dataclasses.replace(FULL, **{name: getattr(Settings(), name)})
 
     @given(st.dictionaries(st.sampled_from(sorted(READABLE)), json_values))
-    @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
     def test_whatever_is_in_it_can_be_written_again(self, home, saved):
         put(home, json.dumps(saved))
         found = read(home, "app")

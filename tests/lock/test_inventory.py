@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -146,18 +145,17 @@ def test_a_real_environment(app, tmp_path):
     assert taken(app) == facts
 
 
-def test_an_environment_of_two_hundred_packages_takes_well_under_a_second(tmp_path):
+def test_of_what_packages_say_of_themselves_only_the_beginning_is_read(tmp_path):
     site = tmp_path / "lib" / "python3.10" / "site-packages"
     for number in range(200):
         info = site / f"package{number}-1.0.dist-info"
         info.mkdir(parents=True)
-        (info / "METADATA").write_text(f"Name: package{number}\nVersion: 1.0\n\n" + "text\n" * 5000)
+        (info / "METADATA").write_text(f"Name: package{number}\nVersion: 1.0\n\n")
+        os.truncate(info / "METADATA", 1 << 40)  # a hole, which takes no room on a disk, and more than any memory has
         (info / "RECORD").write_text("a/b.py,sha256=abc,1\n" * 500)
     (tmp_path / "pyvenv.cfg").write_text("version = 3.10.4.final.0\n")
     (tmp_path / "lib64").symlink_to("lib")
-    before = time.perf_counter()
     found = environment(tmp_path)
-    assert time.perf_counter() - before < 0.8
     assert len(found["packages"]) == 200
     assert found["python"] == "3.10.4"
 

@@ -34,7 +34,7 @@ def plain_environment(**more: str) -> dict[str, str]:
 def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None, fails: bool = False) -> str:
     done = subprocess.run(
         [str(word) for word in command], cwd=cwd, env=plain_environment() if env is None else env,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=60, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=100, check=False,
     )  # fmt: skip
     text = done.stdout.decode("utf-8", "replace")
     assert (done.returncode != 0) == fails, f"{command} ended with {done.returncode}:\n{text}"
