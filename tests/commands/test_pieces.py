@@ -15,7 +15,9 @@ from orchestrator.commands.offers import Offers
 from orchestrator.commands.overview import state_of
 from orchestrator.commands.progress import Progress
 from orchestrator.commands.status import WIDEST, shortened, size
+from orchestrator.commands.up import Wish, bring_up
 from orchestrator.engine.errors import BadInputError
+from orchestrator.engine.home import Home
 from orchestrator.launcher.launcher import read_launcher
 from orchestrator.state.app_state import render
 
@@ -239,6 +241,33 @@ def test_states_are_read_with_nothing_taken_for_granted():
     assert render(state) == "failed (step 3, no space)"
     assert state_of({"word": "happy"}) is None
     assert state_of({}) is None
+
+
+class Told:
+    """Be the session of a second `up` at which Ctrl-C is pressed as soon as it tells of the first."""
+
+    def __init__(self, *_given, **_more):
+        self.progress = self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        pass
+
+    def busy(self):
+        return True
+
+    def line(self, text):
+        assert "another command" in text
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_is_answered_from_the_first_word_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PINOCTL_PLATFORM", "local")
+    monkeypatch.setattr("orchestrator.commands.session.Session", Told)
+    assert bring_up(Home(tmp_path), "app", Wish(), as_json=False, quiet=False) == 130
+    assert "interrupted; the other command goes on with `app`" in capsys.readouterr().err
 
 
 def test_a_launchers_text_is_harmless_and_on_one_line():
