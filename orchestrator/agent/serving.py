@@ -291,12 +291,13 @@ class Serving:
             lines = desk.last_lines()
             desk.emit("lost", {"reason": reason, "lines": lines})
             delay = self.backoff.died(self._clock())
+            number = self.backoff.attempts
+            if delay is not None:  # first: what has lost its server is not ready, however long stopping the rest takes
+                desk.become(Condition(STARTING, reason=f"restart {number} in {delay:.0f} s: {reason}"))
             await self.stop()
             if delay is None:
                 self._give_up(reason, lines)
                 return
-            number = self.backoff.attempts
-            desk.become(Condition(STARTING, reason=f"restart {number} in {delay:.0f} s: {reason}"))
             desk.emit("restart", {"attempt": number, "delay": delay, "reason": reason})
             await self._sleep(delay)
             try:

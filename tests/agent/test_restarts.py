@@ -29,6 +29,20 @@ async def test_a_dead_server_is_started_again_and_gets_ready(bench):
     assert bench.of("lost")[0]["lines"] == ["last line"]
 
 
+async def test_an_app_is_not_ready_while_what_is_left_of_it_is_stopped(bench, monkeypatch):
+    await bench.life.up(UpOptions())
+    stop, seen = bench.engine.stop, []
+
+    async def slow(path):
+        seen.append(bench.life.condition.word)
+        return await stop(path)
+
+    monkeypatch.setattr(bench.engine, "stop", slow)
+    bench.event("shell.end", id="s1", script="app/start.js", status=137, detached=True)
+    await bench.settle()
+    assert seen == ["starting"]
+
+
 async def test_a_foreground_server_that_dies_is_started_again(bench):
     release = asyncio.Event()
 
