@@ -18,6 +18,7 @@ FIRST_PAUSE: Final = 0.2
 LONGEST_PAUSE: Final = 10.0
 CANNOT_BEGIN: Final = 2
 HELD_SECONDS: Final = 60.0  # after this long the next death counts as the first
+ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def take_lock(path: Path, *, patience: float, sleep: Callable[[float], None] = time.sleep) -> int | None:
@@ -57,18 +58,22 @@ def keep_alive(
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING:
         signal.signal(number, end)
     deaths, first = 0, True
     while True:
+        # a signal that comes now waits until both processes know what it means to them, or the child would go on
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         if ending:
             return 0
         began = time.monotonic()
         child = os.fork()
         if child == 0:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            for number in ENDING:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
             os._exit(_run(serve))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         _, status = os.waitpid(child, 0)
         child = 0
         code = os.waitstatus_to_exitcode(status)

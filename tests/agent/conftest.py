@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -15,6 +16,8 @@ import pytest
 from orchestrator.agent.spawn import find
 from orchestrator.engine.home import Home
 
+LONG = 60.0  # seconds that anything here may take on a busy machine
+
 
 def alive(pid: int) -> bool:
     try:
@@ -23,15 +26,23 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_until(condition, seconds: float = 15.0):
+def wait_until(condition):
     """Wait for something outside this process; returns what the condition said."""
-    until = time.monotonic() + seconds
+    end = time.monotonic() + LONG
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < until, "it did not happen in time"
+        assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.02)
+
+
+async def until(condition) -> None:
+    """Wait for something that this process does meanwhile."""
+    end = time.monotonic() + LONG
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        await asyncio.sleep(0.01)
 
 
 def processes_of(home: Path) -> list[int]:

@@ -23,6 +23,7 @@ from orchestrator.agent.proc import boot_id, process
 from orchestrator.agent.protocol import AgentError, ProtocolError, choose_version
 from orchestrator.agent.server import Server
 from orchestrator.agent.sockets import listen
+from tests.agent.conftest import LONG, until
 from tests.agent.fakes import FakeApp, FakeEngine, FakeResult
 
 URL = "http://127.0.0.1:7860/"
@@ -68,10 +69,10 @@ class Running:
             yield self
         finally:
             self.agent.end("test")
-            await asyncio.wait_for(task, 10)
+            await asyncio.wait_for(task, LONG)
 
     def client(self):
-        return Client.connect(self.files.socket, timeout=5)
+        return Client.connect(self.files.socket, timeout=LONG)
 
     async def ask(self, function):
         """Use a client in a thread: `function(client)`."""
@@ -141,7 +142,7 @@ async def test_follow_gives_history_and_then_what_happens(running):
             end = client.follow()
             running.loop.call_soon_threadsafe(running.agent.sink.output, "app/x.js", "after\r\n")
             texts = []
-            for message in client.messages(timeout=2):
+            for message in client.messages(timeout=LONG):
                 texts.append(message)
                 if "after" in message.text:
                     return end, texts
@@ -240,14 +241,14 @@ async def test_down_answers_and_ends_the_agent(running):
         await running.ask(lambda client: client.up())
         result = await running.ask(lambda client: client.down())
         assert result == {"app": "app", "state": "stopped"}
-        await asyncio.wait_for(running.agent._done.wait(), 5)
+        await asyncio.wait_for(running.agent._done.wait(), LONG)
     assert running.engine.closed
     assert list(read_journal(running.files.journal))[-1]["reason"] == "down"
 
 
 async def test_an_idle_agent_ends(running):
     async with running.serving(idle=0.0, sleep=lambda _seconds: asyncio.sleep(0)):
-        await asyncio.wait_for(running.agent._done.wait(), 5)
+        await asyncio.wait_for(running.agent._done.wait(), LONG)
     assert list(read_journal(running.files.journal))[-1]["reason"] == "idle"
 
 
@@ -277,7 +278,7 @@ async def test_garbage_never_kills_the_agent(running, garbage):
         reader, writer = await running.raw()
         writer.write(garbage)
         writer.write_eof()
-        answers = await asyncio.wait_for(reader.read(), 5)
+        answers = await asyncio.wait_for(reader.read(), LONG)
         for line in answers.splitlines():
             assert json.loads(line)["ok"] in {True, False}
         writer.close()
@@ -294,7 +295,7 @@ async def test_an_endless_line_is_refused_and_cut_off(running, monkeypatch):
                 await writer.drain()
         answer = b""
         with contextlib.suppress(ConnectionError):
-            answer = await asyncio.wait_for(reader.read(), 5)
+            answer = await asyncio.wait_for(reader.read(), LONG)
         assert b"longer than" in answer or answer == b""
         writer.close()
         assert await running.ask(lambda client: client.status())
@@ -305,7 +306,7 @@ async def test_a_client_that_reads_nothing_blocks_nobody(running, monkeypatch):
     async with running.serving():
         _reader, writer = await asyncio.open_unix_connection(str(running.files.socket), limit=1024)
         writer.write(b'{"id":1,"op":"follow"}\n')
-        await asyncio.sleep(0.05)
+        await until(lambda: any(channel.follows for channel in running.agent.server.channels))
         for _ in range(400):
             running.agent.sink.output("app/x.js", "y" * 10_000)
             running.agent.sink.flush()
@@ -329,7 +330,7 @@ async def test_a_slow_client_is_told_what_it_missed(running, monkeypatch):
             running.agent.sink.flush()
         missed = 0
         while not missed:
-            missed = json.loads(await asyncio.wait_for(reader.readline(), 5)).get("dropped", 0)
+            missed = json.loads(await asyncio.wait_for(reader.readline(), LONG)).get("dropped", 0)
         assert 0 < missed < 20
         writer.close()
 
@@ -350,7 +351,7 @@ async def test_a_half_closed_client_still_gets_its_answer(running):
         reader, writer = await running.raw()
         writer.write(b'{"id":7,"op":"up"}\n')
         writer.write_eof()
-        lines = (await asyncio.wait_for(reader.read(), 10)).splitlines()
+        lines = (await asyncio.wait_for(reader.read(), LONG)).splitlines()
         assert json.loads(lines[-1])["result"]["state"] == "ready"
         writer.close()
 
@@ -406,8 +407,8 @@ async def test_what_a_killed_predecessor_left_is_corrected(running):
 
 
 async def test_what_a_killed_predecessor_left_running_is_killed(running):
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)  # noqa: ASYNC220  # it does not block
-    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)  # noqa: ASYNC220  # it does not block
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"], start_new_session=True)  # noqa: ASYNC220  # it does not block
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"], start_new_session=True)  # noqa: ASYNC220  # it does not block
     try:
         journal = Journal(running.files.journal)
         for pid, late in ((child.pid, 0), (other.pid, 1)):
@@ -416,7 +417,7 @@ async def test_what_a_killed_predecessor_left_running_is_killed(running):
             )
         journal.close()
         async with running.serving():
-            assert child.wait(5) == -9
+            assert child.wait(LONG) == -9
             assert other.poll() is None
         events = [entry for entry in read_journal(running.files.journal) if entry["kind"] in {"leftovers", "shell.end"}]
         assert events[0]["pids"] == [child.pid]
@@ -429,9 +430,10 @@ async def test_what_a_killed_predecessor_left_running_is_killed(running):
 
 async def test_output_from_threads_arrives_in_order(running):
     async with running.serving():
-        await asyncio.to_thread(lambda: [running.agent.sink.output("app/x.js", f"{number}\n") for number in range(100)])
-        await asyncio.sleep(0.1)
-        assert running.files.terminal.read_text() == "".join(f"{number}\n" for number in range(100))
+        lines = [f"{number}\n" for number in range(100)]
+        await asyncio.to_thread(lambda: [running.agent.sink.output("app/x.js", line) for line in lines])
+        await until(lambda: len(running.files.terminal.read_text()) >= len("".join(lines)))
+        assert running.files.terminal.read_text() == "".join(lines)
 
 
 def test_a_dropped_note_is_a_message():

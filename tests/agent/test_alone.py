@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import re
 import socket
 
@@ -17,9 +19,12 @@ TOKEN = "a-token-that-nobody-guesses"  # a test's
 
 
 def free_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
+    """Return a port that nobody has, from below those that the system gives to whoever asks for any."""
+    while True:
+        port = random.randrange(20000, 30000)
+        with socket.socket() as server, contextlib.suppress(OSError):
+            server.bind(("127.0.0.1", port))
+            return port
 
 
 async def ask(port, path="/", **headers):

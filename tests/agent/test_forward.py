@@ -7,14 +7,15 @@ import contextlib
 import gc
 import os
 import socket
-import time
 import warnings
 from pathlib import Path
 
 import pytest
 
+from orchestrator.agent import forward
 from orchestrator.agent.forward import Forwarder, ForwardError, gateway_of, only_from
 from orchestrator.expose.gate.wire import addresses, plain_address
+from tests.agent.conftest import LONG, until
 
 ROUTES = (
     "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
@@ -59,7 +60,9 @@ async def ask(port, data=b"hello"):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(data)
         writer.write_eof()
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), LONG)
+    except asyncio.TimeoutError:  # an OSError, too, in later Pythons
+        raise
     except OSError:
         return b""
     writer.close()
@@ -69,7 +72,7 @@ async def ask(port, data=b"hello"):
 async def wait_readable(sock):
     loop, ready = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(sock, ready.set)
-    await asyncio.wait_for(ready.wait(), 5)
+    await asyncio.wait_for(ready.wait(), LONG)
     loop.remove_reader(sock)
 
 
@@ -96,7 +99,7 @@ async def test_what_is_sent_comes_back_and_each_direction_ends_by_itself():
             writer.write(message)
             assert await reader.readexactly(3) == message
         writer.write_eof()
-        assert await asyncio.wait_for(reader.read(), 5) == b"<end>"  # sent after our side had ended
+        assert await asyncio.wait_for(reader.read(), LONG) == b"<end>"  # sent after our side had ended
         writer.close()
 
 
@@ -114,7 +117,7 @@ async def test_a_server_that_ends_its_side_first_still_hears_the_rest():
         assert await reader.read() == b"that is all"
         writer.write(b"and this is mine")
         writer.write_eof()
-        assert await asyncio.wait_for(heard, 5) == b"and this is mine"
+        assert await asyncio.wait_for(heard, LONG) == b"and this is mine"
         writer.close()
 
 
@@ -125,15 +128,14 @@ async def test_the_other_loopback_address_is_tried(written, bound):
         assert await ask(forwarder.ports[0]) == b"hello<end>"
 
 
-async def test_a_slot_without_target_or_with_a_dead_one_closes_at_once():
+async def test_a_slot_without_target_or_with_a_dead_one_closes_at_once(monkeypatch):
+    monkeypatch.setattr(forward, "CONNECT_SECONDS", 10 * LONG)  # not only when connecting is given up
     async with app() as dead:
         pass
     async with forwarding(slots=2) as forwarder:
         forwarder.set_target(1, ("127.0.0.1", dead))
         for port in forwarder.ports:
-            began = time.monotonic()
             assert await ask(port) == b""
-            assert time.monotonic() - began < 9  # not until connecting is given up
 
 
 async def test_a_target_may_change_and_running_connections_stay():
@@ -172,7 +174,7 @@ async def test_a_vanishing_server_ends_the_connection():
         reader, writer = await asyncio.open_connection("127.0.0.1", forwarder.ports[0])
         writer.write(b"x")
         with contextlib.suppress(ConnectionError):
-            assert await asyncio.wait_for(reader.read(), 5) == b""
+            assert await asyncio.wait_for(reader.read(), LONG) == b""
         writer.close()
 
 
@@ -190,7 +192,7 @@ async def test_an_answer_given_before_the_request_was_read_arrives():
                 server.sendall(b"too much")
                 server.close()  # ... as this leaves something unread, before the answer is found
                 client.settimeout(0)
-                assert await asyncio.wait_for(loop.sock_recv(client, 100), 5) == b"too much"
+                assert await asyncio.wait_for(loop.sock_recv(client, 100), LONG) == b"too much"
 
 
 async def test_a_slow_reader_holds_the_sender_back():
@@ -207,8 +209,8 @@ async def test_a_slow_reader_holds_the_sender_back():
 
     async with app(floods) as port, forwarding(target=("127.0.0.1", port)) as forwarder:
         with socket.create_connection(("127.0.0.1", forwarder.ports[0])):
-            before = -1
-            while sent != before:  # until nothing moves any more
+            before = 0
+            while not sent or sent != before:  # until nothing moves any more
                 before = sent
                 await asyncio.sleep(0.2)
         assert 0 < sent < 64 << 20
@@ -226,7 +228,7 @@ async def test_big_transfers_arrive_whole_in_both_directions_at_once():
             writer.write_eof()
 
         sending = asyncio.create_task(send())
-        back = await asyncio.wait_for(reader.read(), 60)
+        back = await asyncio.wait_for(reader.read(), LONG)
         await sending
         assert back == data + b"<end>"
         writer.close()
@@ -254,12 +256,11 @@ async def test_close_leaves_no_task_and_no_socket():
             forwarder.set_target(0, ("127.0.0.1", silent.getsockname()[1]))
             clients = [socket.create_connection(("127.0.0.1", forwarder.ports[0])) for _ in range(5)]
             clients[0].sendall(bytes(1 << 16))
-            await asyncio.sleep(0.05)
-            assert len(forwarder._ends) == 10
+            await until(lambda: len(forwarder._ends) == 10)
             await forwarder.close()
             assert not forwarder._ends
             for client in clients:
-                client.settimeout(5)
+                client.settimeout(LONG)
                 with contextlib.suppress(ConnectionError):
                     assert client.recv(1) == b""
                 client.close()
@@ -274,21 +275,17 @@ async def test_close_leaves_no_task_and_no_socket():
 async def test_a_finished_connection_is_forgotten():
     async with app() as port, forwarding(target=("127.0.0.1", port)) as forwarder:
         assert await ask(forwarder.ports[0]) == b"hello<end>"
-        for _ in range(100):
-            if not forwarder._ends:
-                break
-            await asyncio.sleep(0.01)
-        assert not forwarder._ends
+        await until(lambda: not forwarder._ends)
         assert not forwarder._connecting
 
 
 async def test_a_taken_port_is_said_and_nothing_stays_open():
-    with socket.create_server(("127.0.0.1", 0)) as other, socket.create_server(("127.0.0.1", 0)) as probe:
-        taken, free = other.getsockname()[1], probe.getsockname()[1]
-        probe.close()
+    gc.collect()  # what earlier tests left must not be closed in between
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        before, taken = open_files(), other.getsockname()[1]
         with pytest.raises(ForwardError, match=f"cannot listen on the reserved port {taken} "):
-            await Forwarder.listen([free, taken], host="127.0.0.1")
-        socket.create_server(("127.0.0.1", free)).close()
+            await Forwarder.listen([0, taken], host="127.0.0.1")
+        assert open_files() == before
 
 
 async def test_slots_are_given_in_order_and_kept():

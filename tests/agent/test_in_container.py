@@ -16,6 +16,7 @@ from orchestrator.agent.record import read_lent, store_lent
 from orchestrator.engine.answers import Answers
 from orchestrator.engine.home import Home
 from orchestrator.expose.gate.audit import read
+from tests.agent.conftest import LONG
 from tests.agent.fakes import FakeResult
 from tests.agent.test_agent import Running
 from tests.agent.test_alone import ask, free_port
@@ -127,7 +128,7 @@ async def test_an_image_by_itself_ends_where_its_gate_cannot_be_opened(running, 
     environ = {"PORT": str(free_port()), **environ}
     async with running.serving():
         assert await container._stand_alone(running.agent, InContainer(running.files.home.run), environ)
-        await asyncio.wait_for(running.agent._done.wait(), 5)
+        await asyncio.wait_for(running.agent._done.wait(), LONG)
     said = capsys.readouterr().err
     assert "error: the gate of `app` cannot be opened: " in said
     assert why in said

@@ -11,6 +11,7 @@ from orchestrator.agent.contracts import Plan, Target
 from orchestrator.agent.outcome import UpOptions
 from orchestrator.agent.probe import Answer
 from tests.agent.bench import URL, Bench
+from tests.agent.conftest import LONG
 from tests.agent.fakes import FakeResult
 
 
@@ -188,7 +189,7 @@ async def test_a_server_that_dies_at_once_is_reported_with_its_status(bench):
         return FakeResult(daemon=True)
 
     bench.engine.scripts[bench.start.path] = script
-    outcome = await asyncio.wait_for(bench.life.up(UpOptions()), 5)
+    outcome = await asyncio.wait_for(bench.life.up(UpOptions()), LONG)
     assert outcome["failed"]["reason"] == "a server of `app/start.js` ended with status 3"
     assert outcome["failed"]["lines"] == ["last line"]
     assert bench.engine.stopped == [bench.start.path]

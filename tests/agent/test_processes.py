@@ -16,6 +16,7 @@ from orchestrator.agent.backoff import Backoff
 from orchestrator.agent.leftovers import Mark, Recorded, find_leftovers, recorded_shells
 from orchestrator.agent.proc import Listening, Process
 from orchestrator.agent.watch import Gpus, Watch
+from tests.agent.conftest import LONG, wait_until
 
 TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 111 1 0 100 0 0 10 0
@@ -69,14 +70,14 @@ def test_descendants_leave_out_zombies_but_not_their_children():
 
 
 def test_only_the_process_that_was_meant_is_killed():
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
     try:
         real = proc.process(child.pid)
         other = Process(real.pid, real.parent, real.session, real.started + 1, 0, 0, "x", "S")
         assert proc.kill_verified([other]) == []
         assert child.poll() is None
         assert proc.kill_verified([real]) == [child.pid]
-        assert child.wait(5) == -signal.SIGKILL
+        assert child.wait(LONG) == -signal.SIGKILL
         assert proc.kill_verified([real]) == []
     finally:
         child.kill()
@@ -111,14 +112,11 @@ def test_leftovers_are_verified_by_start_time(processes, found):
 
 def test_members_of_a_dead_shells_session_must_belong_to_the_home(tmp_path):
     child = subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(60)"], env={**os.environ, "PINOKIO_HOME": str(tmp_path)}
+        [sys.executable, "-c", "import time; time.sleep(1000)"], env={**os.environ, "PINOKIO_HOME": str(tmp_path)}
     )
     try:
         real = proc.process(child.pid)
-        deadline = time.monotonic() + 5
-        while not Mark(tmp_path)(real) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert Mark(tmp_path)(real)
+        wait_until(lambda: Mark(tmp_path)(real))
         assert not Mark(tmp_path / "other")(real)
         assert not Mark(tmp_path)(one(2**30))
     finally:

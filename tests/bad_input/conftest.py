@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-LONG = 60.0  # seconds that one command may take on a busy machine
+LONG = 200.0  # seconds that one command may take on a busy machine, ten of them a processor's
 HARDWARE = {
     "platform": "linux",
     "arch": "x64",
@@ -92,35 +92,25 @@ class Program:
         self.started.append(process)
         return process
 
-    def end(self, process: subprocess.Popen[bytes], timeout: float = LONG) -> Done:
-        out, err = process.communicate(timeout=timeout)
+    def end(self, process: subprocess.Popen[bytes]) -> Done:
+        out, err = process.communicate(timeout=LONG)
         done = Done(process.returncode, out, err)
         done.check()
         return done
 
-    def pinoctl(self, *arguments: str | Path, timeout: float = LONG) -> Done:
-        return self.end(self.begin(*arguments), timeout)
+    def pinoctl(self, *arguments: str | Path) -> Done:
+        return self.end(self.begin(*arguments))
 
-    def script(self, path: Path, *options: str | Path, timeout: float = LONG) -> Done:
-        return self.pinoctl(
-            "script",
-            "run",
-            path,
-            "--home",
-            self.home,
-            "--hardware",
-            self.home.parent / "hardware.json",
-            *options,
-            timeout=timeout,
-        )
+    def script(self, path: Path, *options: str | Path) -> Done:
+        return self.end(self.begin_script(path, *options))
 
     def begin_script(self, path: Path, *options: str | Path) -> subprocess.Popen[bytes]:
         return self.begin(
             "script", "run", path, "--home", self.home, "--hardware", self.home.parent / "hardware.json", *options
         )
 
-    def run(self, content: Any, *options: str | Path, name: str = "main.json", timeout: float = LONG) -> Done:
-        return self.script(self.write(name, content), *options, timeout=timeout)
+    def run(self, content: Any, *options: str | Path, name: str = "main.json") -> Done:
+        return self.script(self.write(name, content), *options)
 
 
 def marked(mark: str) -> list[psutil.Process]:
@@ -133,8 +123,8 @@ def marked(mark: str) -> list[psutil.Process]:
     return found
 
 
-def until(condition: Callable[[], Any], seconds: float = LONG) -> None:
-    deadline = time.monotonic() + seconds
+def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + LONG
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
@@ -164,11 +154,12 @@ def program(made_home: Path, request: pytest.FixtureRequest) -> Iterator[Program
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + LONG
     while (left := marked(mark)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    shown = [f"{process.pid} {process.cmdline()}" for process in left]
+    shown = []
     for process in left:
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error):  # it may end between the two looks
+            shown.append(f"{process.pid} {process.cmdline()}")
             process.kill()
     assert not shown, f"left running: {shown}"

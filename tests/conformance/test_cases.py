@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from orchestrator.engine.trace import Trace
 from orchestrator.engine.values import UNDEFINED, encode
 
 HERE = Path(__file__).parent
+LONG = 60.0  # seconds that one row may take on a busy machine
+SLOWER = 3  # times as long as written do scripts wait, so that what happens meanwhile does so on a busy machine, too
 ROWS = [json.loads(line) for line in (HERE / "cases.jsonl").read_text("utf-8").splitlines()]
 
 # what differs, and why; the rest of such a row is still compared
@@ -65,7 +68,7 @@ async def perform(engine: Engine, home: Home, row: dict[str, Any]) -> Observed:
     local: Any = UNDEFINED
     payload = row["args"] if row["args"] is not None else UNDEFINED
     try:
-        result = await asyncio.wait_for(engine.start(path, payload), 20)
+        result = await asyncio.wait_for(engine.start(path, payload), LONG)
         status = result.status
         if result.status == "end" and result.daemon:
             local = await engine.local(path)
@@ -136,7 +139,16 @@ def event_of(returned: Any, row_id: str) -> Any:
 @pytest.mark.parametrize("session", SESSIONS)
 async def test_scripts_end_as_on_the_desktop(session: str, tmp_path: Path, subtests: pytest.Subtests) -> None:
     home = Home(tmp_path / "home")
-    engine = await Engine.open(home, sink=Recorder(), answers=Answers(), profile=HardwareProfile())
+    (tmp_path / "sleep").write_text(f"#!/bin/sh\nexec {shutil.which('sleep')} {'$1 ' * SLOWER}\n")
+    (tmp_path / "sleep").chmod(0o755)
+    engine = await Engine.open(
+        home,
+        sink=Recorder(),
+        answers=Answers(),
+        profile=HardwareProfile(),
+        environ={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        sleep=lambda seconds: asyncio.sleep(SLOWER * seconds),
+    )
     try:
         for row in [row for row in ROWS if session_of(row) == session]:
             observed = await perform(engine, home, row)

@@ -48,6 +48,6 @@ def write(home: Home) -> Write:
 
 @pytest.fixture
 async def dry(home: Home, write: Write) -> AsyncIterator[DryRun]:
-    run = await DryRun.open(home, PROFILE, seconds=5)
+    run = await DryRun.open(home, PROFILE, seconds=60)
     yield run
     await run.close()

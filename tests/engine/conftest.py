@@ -26,7 +26,7 @@ from orchestrator.engine.trace import Trace
 from orchestrator.engine.values import UNDEFINED
 
 NUMBERS = count(1)
-LONG = 30.0  # seconds that anything here may take on a busy machine
+LONG = 100.0  # seconds that anything here may take on a busy machine
 
 
 @dataclass

@@ -12,7 +12,7 @@ def test_a_log_that_became_long_is_put_aside_and_one_older_is_kept(tmp_path):
 
     def run(text):
         code = f"import os, sys; print({text!r}); os.write(int(sys.argv[1]), b'ready 1\\n')"
-        return start(lambda ready: [sys.executable, "-c", code, str(ready)], log, environ=None, patience=30)
+        return start(lambda ready: [sys.executable, "-c", code, str(ready)], log, environ=None, patience=60)
 
     assert [run("one"), run("two")] == ["ready 1", "ready 1"]
     assert log.read_text() == "one\ntwo\n"

@@ -195,10 +195,11 @@ async def test_a_shell_of_a_function_is_gone_with_its_script(bench: Bench) -> No
 # a sidecar that dies or never answers
 
 
-def kill_sidecar(bench: Bench) -> None:
+async def kill_sidecar(bench: Bench) -> None:
     pid = bench.engine.sidecar.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
+    await until(lambda: not bench.engine.sidecar.alive or bench.engine.sidecar.pid != pid)
 
 
 async def test_a_run_goes_on_after_the_sidecar_was_killed(bench: Bench) -> None:
@@ -206,14 +207,15 @@ async def test_a_run_goes_on_after_the_sidecar_was_killed(bench: Bench) -> None:
         bench.steps(
             {"method": "local.set", "params": {"kept": 1}},
             {"method": "global.set", "params": {"too": 2}},
-            {"method": "process.wait", "params": {"sec": 0.3}},
+            {"method": "process.wait", "params": {"on": {"resources": ["go"]}}},
             log("l {{local.kept}} {{global.too}} {{args.a}}"),
             shell("echo still"),
             payload={"a": 3},
         )
     )
     await until(lambda: any(data["method"] == "process.wait" for data in bench.events("step.start")))
-    kill_sidecar(bench)
+    await kill_sidecar(bench)
+    (bench.app / "go").touch()
     result = await running
     assert (result.status, result.error) == ("end", None)
     assert "l 1 2 3" in bench.lines()
@@ -221,11 +223,13 @@ async def test_a_run_goes_on_after_the_sidecar_was_killed(bench: Bench) -> None:
 
 
 async def test_a_function_dies_with_the_sidecar_and_the_engine_stays_usable(bench: Bench) -> None:
-    path = bench.write("main.js", "module.exports = { run: [{ method: () => new Promise(() => {}) }] }")
-    running = asyncio.ensure_future(bench.run(path))
-    await until(lambda: bench.events("step.start"))
-    await asyncio.sleep(0.1)
-    kill_sidecar(bench)
+    running = asyncio.ensure_future(
+        bench.js(
+            "module.exports = { run: [{ method: (req, ondata) => { ondata({ raw: 'at work\\r\\n' }); return new Promise(() => {}) } }] }"
+        )
+    )
+    await until(lambda: "at work" in bench.lines())
+    await kill_sidecar(bench)
     result = await running
     assert result.status == "error"
     assert "sidecar" in str(result.error)
@@ -242,8 +246,7 @@ async def test_a_value_that_only_the_sidecar_held_is_missed_clearly(bench: Bench
 
     async def call(*given: Any, **named: Any) -> Any:
         result = await wait(*given, **named)
-        kill_sidecar(bench)
-        await until(lambda: not bench.engine.sidecar.alive)
+        await kill_sidecar(bench)
         return result
 
     running.cancel()
@@ -256,10 +259,14 @@ async def test_a_value_that_only_the_sidecar_held_is_missed_clearly(bench: Bench
 
 async def test_a_shell_step_while_the_sidecar_dies(bench: Bench) -> None:
     running = asyncio.ensure_future(
-        bench.steps(shell("sleep 0.3; echo do''ne; sleep 0.2", on=[{"event": "/done/", "done": True}]), log("after"))
+        bench.steps(
+            shell("until [ -e go ]; do sleep 0.1; done; echo re''ady", on=[{"event": "/ready/", "done": True}]),
+            log("after"),
+        )
     )
-    await until(lambda: "sleep 0.3" in bench.sink.all_text())
-    kill_sidecar(bench)
+    await until(lambda: "sleep 0.1" in bench.sink.all_text())
+    await kill_sidecar(bench)
+    (bench.app / "go").touch()
     result = await running
     assert (result.status, result.error) == ("end", None)
     assert bench.lines()[-1] == "after"
@@ -276,7 +283,7 @@ async def test_a_shell_step_while_the_sidecar_dies(bench: Bench) -> None:
     ],
 )
 async def test_an_endless_loop_at_load(bench: Bench, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channel, "BUSY_SECONDS", 1.0)
+    monkeypatch.setattr(channel, "BUSY_SECONDS", 0.5)
     with pytest.raises(SidecarError, match="without an end"):
         await bench.js(text)
     assert not bench.engine.runs
@@ -284,21 +291,27 @@ async def test_an_endless_loop_at_load(bench: Bench, text: str, monkeypatch: pyt
 
 
 async def test_an_endless_loop_in_a_template(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channel, "BUSY_SECONDS", 1.0)
+    monkeypatch.setattr(channel, "BUSY_SECONDS", 0.5)
     other = asyncio.ensure_future(
-        bench.run(bench.write("other.json", [{"method": "process.wait", "params": {"sec": 6}}, log("other goes on")]))
+        bench.run(
+            bench.write(
+                "other.json",
+                [{"method": "process.wait", "params": {"on": {"resources": ["go"]}}}, log("other goes on")],
+            )
+        )
     )
     await until(lambda: "step.start" in bench.sink.kinds())  # it waits, and asks nothing of the sidecar that loops
     result = await bench.steps(log("x {{(() => { for (;;); })()}}"), log("never"))
     assert (result.status, result.step) == ("error", 0)
     assert "without an end" in str(result.error)
+    (bench.app / "go").touch()
     went_on = await other
     assert went_on.status == "end", went_on
-    assert bench.lines() == ["other goes on"]
+    assert [line for line in bench.lines() if "waiting" not in line] == ["other goes on"]
 
 
 async def test_a_function_may_compute_for_long(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channel, "BUSY_SECONDS", 1.0)
+    monkeypatch.setattr(channel, "BUSY_SECONDS", 0.5)
     result = await bench.js(
         "module.exports = { run: [{ method: () => { const end = Date.now() + 2200; while (Date.now() < end); return 'done' } }] }"
     )

@@ -17,7 +17,7 @@ from orchestrator.engine import engine as engine_module
 from orchestrator.engine.answers import Answers, Question
 from orchestrator.engine.errors import LoadError, MissingAnswersError
 from orchestrator.engine.values import UNDEFINED
-from tests.engine.conftest import Bench, descendants, log, shell, start, until
+from tests.engine.conftest import LONG, Bench, descendants, log, shell, start, until
 
 FOREVER = {"method": "process.wait"}
 SERVER = 'python3 -c \'import time; print("ready " + "here", flush=True); time.sleep(1000)\''
@@ -168,12 +168,12 @@ async def test_a_trigger_ends_a_script_that_is_no_daemon(bench: Bench) -> None:
 async def test_a_trigger_of_a_daemon_lets_it_go_on(bench: Bench) -> None:
     result = await bench.steps(
         shell(
-            "echo go''ne; sleep 0.3; echo re''ady; sleep 1000",
+            "echo go''ne; until [ -e triggered ]; do sleep 0.1; done; echo re''ady; sleep 1000",
             on=[{"event": "/gone/", "trigger": "more", "once": True}, {"event": "/ready/", "done": True}],
         ),
         log("after"),
         daemon=True,
-        more=[log("triggered")],
+        more=[log("triggered"), {"method": "fs.write", "params": {"path": "triggered", "text": "x"}}],
     )
     assert result.status == "end"
     assert bench.lines()[-1] == "after"
@@ -404,7 +404,7 @@ async def test_stop_in_the_middle_of(bench: Bench, what: str, stuck_port: int, m
     await until(lambda: any(data["index"] == 1 for data in bench.events("step.start")))
     await asyncio.sleep(0.15)
     assert not running.done()
-    assert await asyncio.wait_for(bench.engine.stop(path), 20)
+    assert await asyncio.wait_for(bench.engine.stop(path), LONG)
     result = await running
     assert result.status == "stopped"
     await bench.engine.stop(str(bench.app / "forever.json"))

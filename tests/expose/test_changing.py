@@ -50,7 +50,7 @@ async def test_the_hours_count_from_up_and_from_nothing_else(world):
     world.daemon.machinery.clock = lambda: clock["now"]
     await world.expose("notes", most_seconds=3600.0)
     clock["now"] += 3000
-    await exposed(world)._watch.once()
+    await world.watch("notes").once()
     await world.expose("notes", public=False)
     assert exposed(world).exposure.meter["elapsed"] == 3000.0
     await world.ask("expose", app="notes", given={"tunnel": "none"}, restart=True)
@@ -58,10 +58,12 @@ async def test_the_hours_count_from_up_and_from_nothing_else(world):
 
 
 async def test_the_guard_of_a_machine_goes_on_when_its_app_has_ended(world, monkeypatch):
-    monkeypatch.setattr("orchestrator.expose.daemon.IDLE_SECONDS", 0.05)
     await world.app("notes")
     await world.begin()
     await world.expose("notes", most_seconds=3600.0, at_end="machine")
+    await world.end()
+    monkeypatch.setattr("orchestrator.expose.daemon.IDLE_SECONDS", 0.05)  # not while nothing is exposed yet
+    await world.begin()
     shown = await world.until("notes", "ready")
     world.words["notes"] = "stopped"
     await world.shown("notes", lambda shown: shown["port"] is None)
@@ -71,7 +73,8 @@ async def test_the_guard_of_a_machine_goes_on_when_its_app_has_ended(world, monk
     assert not world.serving.done()
     assert not exposed(world)._guarding.done()
     world.words["notes"] = "ready"
-    again = await world.expose("notes")
+    await world.expose("notes")
+    again = await world.until("notes", "ready")
     assert (await world.get(again["link"]))[0] == 200
 
 
@@ -130,7 +133,7 @@ async def test_every_app_of_the_home_is_stopped_before_the_machine_whatever_one_
     await world.expose("notes", most_seconds=60.0, at_end="machine")
     for _ in range(4):
         clock["now"] += 100
-        await exposed(world)._watch.once()
+        await world.watch("notes").once()
     assert {"hidden", "notes"} <= set(world.stopped)
     assert world.daemon._stopping == 0, "a stop that failed keeps no door open for ever"
     assert "it does not end" in capsys.readouterr().err
@@ -165,6 +168,7 @@ async def test_where_the_machine_is_reached_may_be_said_later(world):
     shown = await world.ask("expose", app="notes", given={"tunnel": "own"}, environ=where)
     assert shown["port"] == port
     up = await world.shown("notes", lambda shown: shown["tunnel"]["state"] == "up")
+    await world.until("notes", "ready")
     assert (await world.get(up["share_link"]))[0] == 200
 
 
@@ -174,7 +178,7 @@ async def test_the_gate_says_its_version_and_ends_when_it_is_asked_to(world):
     await world.expose("notes")
     assert (await world.ask("ping"))["version"] == __version__
     await world.ask("quit")
-    await asyncio.wait_for(world.serving, 10)
+    await asyncio.wait_for(world.serving, 60)
     world.serving = None
     assert json.loads(world.daemon.files.exposed.read_text())["apps"][0]["active"], "the next gate goes on"
 

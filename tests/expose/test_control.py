@@ -37,7 +37,7 @@ async def path(tmp_path):
 
 
 async def asked(path, **request):
-    return await asyncio.to_thread(ask, path, request, timeout=10)
+    return await asyncio.to_thread(ask, path, request, timeout=60)
 
 
 async def test_requests_are_answered_also_at_paths_longer_than_the_kernel_takes(path):

@@ -81,13 +81,15 @@ async def test_forgetting_ends_the_token(world):
 
 
 async def test_an_app_that_is_stopped_loses_its_door_after_a_while_and_the_gate_ends(world, monkeypatch):
-    monkeypatch.setattr("orchestrator.expose.daemon.IDLE_SECONDS", 0.05)
     await world.app("notes")
     await world.begin()
     await world.expose("notes")
+    await world.end()
+    monkeypatch.setattr("orchestrator.expose.daemon.IDLE_SECONDS", 0.05)  # not while nothing is exposed yet
+    await world.begin()
     await world.until("notes", "ready")
     world.words["notes"] = "stopped"
-    await asyncio.wait_for(world.serving, 10)
+    await asyncio.wait_for(world.serving, 60)
     assert not json.loads(world.daemon.files.exposed.read_text())["apps"][0]["active"]
     world.serving = None
 
@@ -111,6 +113,8 @@ async def test_one_port_leads_to_all_apps_where_the_platform_has_only_one(world)
     first, second = await world.expose("one"), await world.expose("two")
     assert first["port"] == second["port"] == port
     assert "/.pinoctl/go/one?token=" in first["link"]
+    for app in ("one", "two"):
+        await world.until(app, "ready")
     assert (await world.get(first["link"]))[1] == "one /"
     assert (await world.get(second["link"]))[1] == "two /"
     assert (await world.get(first["url"]))[0] == 401
@@ -123,6 +127,7 @@ async def test_the_platforms_own_url_is_a_tunnel_that_is_proved(world):
     await world.ask("expose", app="notes", given={"tunnel": "own"})
     shown = await world.shown("notes", lambda shown: shown["tunnel"]["state"] == "up")
     assert shown["share_url"] == f"http://127.0.0.1:{port}"
+    await world.until("notes", "ready")
     assert (await world.get(shown["share_link"]))[0] == 200
     assert shown["tunnel"]["provider"] == "own"
 
@@ -147,12 +152,12 @@ async def test_hours_that_are_used_up_stop_the_app_after_a_warning(world):
     clock = {"now": 1000.0}
     world.daemon.machinery.clock = lambda: clock["now"]
     await world.expose("notes", most_seconds=600.0)
-    exposed = world.daemon._apps["notes"]
+    watch = world.watch("notes")
     clock["now"] += 500
-    await exposed._watch.once()
+    await watch.once()
     assert "will be stopped" in (await world.ask("state", app="notes"))["warning"]
     clock["now"] += 200
-    await exposed._watch.once()
+    await watch.once()
     assert world.stopped == ["notes"]
 
 
@@ -164,11 +169,11 @@ async def test_a_machine_that_cannot_be_stopped_still_has_its_apps_stopped(world
     world.daemon.machinery.clock = lambda: clock["now"]
     await world.expose("other")
     await world.expose("notes", most_seconds=60.0, at_end="machine")
-    exposed = world.daemon._apps["notes"]
+    watch = world.watch("notes")
     for _ in range(2):  # a warning, then the stop
         clock["now"] += 100
-        await exposed._watch.once()
-    assert exposed._watch.stopped
+        await watch.once()
+    assert watch.stopped
     assert sorted(world.stopped) == ["notes", "other"]
     assert "still runs and costs money" in capsys.readouterr().err
 

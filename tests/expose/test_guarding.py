@@ -42,11 +42,11 @@ async def clock(world):
 
 async def look(world, clock, seconds):
     """Let time pass, and the guard look."""
-    watch = world.daemon._apps["notes"]._watch
-    while watch.verdict is None:  # its own first look
+    exposed = world.daemon._apps["notes"]
+    while exposed._watch.verdict is None or not exposed.worked:  # its own first look, and the one at the app
         await world.ask("ping")
     clock["now"] += seconds
-    await watch.once()
+    await world.watch("notes").once()
     return await world.ask("state", app="notes")
 
 

@@ -63,15 +63,15 @@ def test_what_was_said_later_is_known_after_the_gate_was_killed(gate):
 
     def reached():
         with contextlib.suppress(OSError):
-            shown = gate.ask("state", app="notes") or {}
+            shown = gate.ask("state", app="notes", timeout=PATIENCE) or {}
             return shown.get("share_url") == url
 
     until(reached)
-    keeper, serving = gate_processes(gate.files.home)
+    keeper, serving = until(lambda: gate_processes(gate.files.home))
     os.kill(serving, signal.SIGKILL)
     until(lambda: (there := gate_processes(gate.files.home)) and there[0] == keeper and there[1] != serving)
     until(reached)
     with pytest.raises(urllib.error.HTTPError, match="401"):
-        urllib.request.urlopen(url, timeout=10)  # our own URL
+        urllib.request.urlopen(url, timeout=PATIENCE)  # our own URL
     with pytest.raises(PinoctlError, match="`NGROK_AUTHTOKEN` is not set"):
         gate.ask("expose", app="other", given={"tunnel": "ngrok"})

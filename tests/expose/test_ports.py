@@ -90,6 +90,7 @@ async def test_a_tunnel_of_a_machine_with_a_certificate_leads_to_a_plain_port(wo
     assert shown["tunnel"]["provider"] == TUNNEL, "before an address that strangers share"
     assert shown["share_url"] == f"http://127.0.0.1:{shown['tunnel']['port']}"
     assert shown["url"] == f"https://127.0.0.1:{port}"
+    await world.until("notes", "ready")
     assert (await world.get(shown["share_link"])) == (200, "notes /")
 
 
@@ -114,7 +115,7 @@ async def test_a_certificate_is_looked_at_again_for_as_long_as_its_port_is_open(
     await world.app("notes")
     await world.begin(**vast(free_port()))
     await world.ask("expose", app="notes", given={"tunnel": "own"})
-    await asyncio.wait_for(looked.wait(), 5)
+    await asyncio.wait_for(looked.wait(), 60)
     gate = exposed(world).gate
     _, kept = gate._beside
     await world.ask("hide", app="notes")
@@ -141,17 +142,17 @@ async def test_a_certificate_that_cannot_be_used_is_told_where_a_tunnel_stands_i
 @pytest.mark.parametrize("tunnel", ["auto", "none", TUNNEL])
 async def test_ports_that_are_used_up_are_no_reason_to_fail(world, path, tunnel):
     await world.app("notes")
-    port = free_port()
-    thief = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", port)
+    thief = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0)
+    port = thief.sockets[0].getsockname()[1]
     await world.begin(**vast(port, path=path))
     shown = await world.ask("expose", app="notes", given={"tunnel": tunnel})
+    await world.until("notes", "ready")
     if tunnel != "none":
         shown = await world.shown("notes", up)
         assert shown["tunnel"]["provider"] == TUNNEL
         if tunnel == "auto":
             assert f"cannot listen on port {port}" in shown["tunnel"]["says"], "and this is not kept from anybody"
         assert (await world.get(shown["share_link"]))[0] == 200
-    await world.until("notes", "ready")
     assert (await world.get(shown["link"]))[0] == 200
     assert exposed(world).gate._server.sockets[0].getsockname()[0] == "127.0.0.1"
     with pytest.raises(PinoctlError, match=r"Vast\.ai port cannot be used for `notes`: cannot listen on port"):
@@ -253,8 +254,9 @@ async def test_a_hidden_app_loses_its_open_sockets_on_the_port_for_all_and_the_o
                 await connection.send(message)
 
     port = free_port()
+    address = f"ws://127.0.0.1:{port}/"
     await world.begin(**LOCAL, PINOCTL_PUBLIC_URL=f"http://127.0.0.1:{port}", PINOCTL_GATE_PORT=str(port))
-    async with serve(echo, "127.0.0.1", 0) as server:
+    async with serve(echo, "127.0.0.1", 0, open_timeout=60) as server:
         there = next(iter(server.sockets)).getsockname()[1]
         sockets = {}
         for app in ("one", "two"):
@@ -262,12 +264,12 @@ async def test_a_hidden_app_loses_its_open_sockets_on_the_port_for_all_and_the_o
             await world.expose(app)
             await world.until(app, "ready")
             bearer = {"Authorization": f"Bearer {world.daemon.keys.token(app)}"}
-            sockets[app] = await connect(f"ws://127.0.0.1:{port}/", additional_headers=bearer, proxy=None)
+            sockets[app] = await connect(address, additional_headers=bearer, proxy=None, open_timeout=60)
         await world.ask("hide", app="one")
         with pytest.raises(ConnectionClosed):
-            await asyncio.wait_for(sockets["one"].recv(), 5)
+            await asyncio.wait_for(sockets["one"].recv(), 60)
         await sockets["two"].send("still there")
-        assert await asyncio.wait_for(sockets["two"].recv(), 5) == "still there"
+        assert await asyncio.wait_for(sockets["two"].recv(), 60) == "still there"
         await sockets["two"].close()
 
 

@@ -18,6 +18,7 @@ PROGRAM = """
     from orchestrator.expose.supervise import keep_alive
 
     starts = Path(sys.argv[1])
+    {first}
 
     def serve():
         count = len(starts.read_text()) if starts.exists() else 0
@@ -28,9 +29,23 @@ PROGRAM = """
 """
 
 
-def supervised(tmp_path, body, **more):
+# The keeper is told to end before it knows that it has a child, as on a slow machine.
+AT_ONCE = """
+fork = os.fork
+
+def forked():
+    child = fork()
+    if child:
+        os.kill(os.getpid(), 15)
+    return child
+
+os.fork = forked
+"""
+
+
+def supervised(tmp_path, body, first="", **more):
     starts = tmp_path / "starts"
-    program = textwrap.dedent(PROGRAM).format(body=body)
+    program = textwrap.dedent(PROGRAM).format(body=body, first=first)
     return starts, subprocess.Popen(
         [sys.executable, "-c", program, str(starts)], stderr=subprocess.PIPE, text=True, **more
     )
@@ -49,7 +64,7 @@ def supervised(tmp_path, body, **more):
 )
 def test_what_dies_is_started_again_and_what_ends_is_not(tmp_path, body, status, starts):
     file, process = supervised(tmp_path, body)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == status, said
     assert len(file.read_text()) == starts
     assert said.count("it is started again") == starts - 1
@@ -58,18 +73,24 @@ def test_what_dies_is_started_again_and_what_ends_is_not(tmp_path, body, status,
 def test_what_is_outdated_is_dropped_before_the_next_one_is_started(tmp_path):
     body = "sys.stderr.write(f'{count}:{os.environ.get(str(\"SAID_FIRST\"))} '); return 0 if count else 1"
     _, process = supervised(tmp_path, body, env={**os.environ, "SAID_FIRST": "yes"})
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert "0:yes " in said
     assert "1:None " in said
 
 
 def test_a_signal_reaches_the_child_and_ends_both(tmp_path):
-    body = "import time; print('up', flush=True); time.sleep(60); return 1"
+    body = "import time; print('up', flush=True); time.sleep(100); return 1"
     file, process = supervised(tmp_path, body, stdout=subprocess.PIPE)
     assert process.stdout.readline() == "up\n"
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert len(file.read_text()) == 1
+
+
+def test_a_signal_that_comes_while_the_child_is_made_ends_both(tmp_path):
+    _, process = supervised(tmp_path, "import time; time.sleep(100); return 1", AT_ONCE)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, "")
 
 
 def test_pauses_grow_and_stay_bearable():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
 
 import aiohttp
@@ -18,6 +19,8 @@ from orchestrator.hosts.signs import Signs
 from orchestrator.hosts.way import ways_out
 
 LOCAL = {"PINOCTL_PLATFORM": "local"}
+# below those that the kernel gives to whoever asks for any: nobody else takes one of these by chance
+PORTS = random.sample(range(20_000, 32_000), 12_000)
 
 
 def surroundings(home, **environ):
@@ -88,10 +91,15 @@ class World:
             self.serving = None
 
     async def ask(self, op, **request):
-        return await asyncio.to_thread(ask, self.daemon.files.socket, {"op": op, **request}, timeout=10)
+        return await asyncio.to_thread(ask, self.daemon.files.socket, {"op": op, **request}, timeout=60)
 
     async def expose(self, app, **given):
         return await self.ask("expose", app=app, given={"tunnel": "none", **given})
+
+    def watch(self, app):
+        """Return the guard of an app, which from now on looks when the test says so, however long that takes."""
+        self.daemon._apps[app]._guarding.cancel()
+        return self.daemon._apps[app]._watch
 
     async def until(self, app, word):
         return await self.shown(app, lambda shown: shown.get("state") == word)
@@ -115,6 +123,14 @@ async def _soon(seconds):
 
 def free_port():
     """Find a port that nobody listens on."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
+    while True:
+        with contextlib.suppress(OSError), socket.socket() as server:
+            server.bind(("127.0.0.1", port := PORTS.pop()))
+            return port
+
+
+def time_passes(seconds):
+    """Let so much time pass at once for the event loop of a test, so that whoever waits for that goes on."""
+    loop = asyncio.get_running_loop()
+    before = loop.time
+    loop.time = lambda: before() + seconds

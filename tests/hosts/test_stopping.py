@@ -56,7 +56,7 @@ async def provider():
 
     async def http(request):
         path = "/" + request.url.split("/", 3)[3]
-        return await ask(replace(request, url=f"http://{provider.address}{path}"), 5)
+        return await ask(replace(request, url=f"http://{provider.address}{path}"), 60)
 
     provider.http = http
     yield provider
@@ -119,7 +119,7 @@ async def test_a_provider_that_does_not_answer():
         raise TimeoutError
 
     async def nobody(request):
-        return await ask(replace(request, url="http://127.0.0.1:1/"), 5)
+        return await ask(replace(request, url="http://127.0.0.1:1/"), 60)
 
     for http, said in ((late, "no answer in time"), (nobody, "could not be stopped: .*127.0.0.1:1")):
         with pytest.raises(PinoctlError, match=said) as caught:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest_asyncio
 from orchestrator.engine.hardware import Gpu, HardwareProfile
 from orchestrator.engine.javascript import Sidecar, SidecarConfig
 
+LONG = 60.0  # seconds that anything here may take on a busy machine
 ROWS = Path(__file__).parent.parent / "conformance"
 NVIDIA = HardwareProfile(
     gpu="nvidia",
@@ -65,6 +68,14 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def host() -> TestHost:
     return TestHost()
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait until something is true; fail when it never is."""
+    end = time.monotonic() + LONG
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        await asyncio.sleep(0.01)
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:

@@ -22,14 +22,14 @@ from orchestrator.engine.confinement import Confinement
 from orchestrator.engine.errors import SidecarError
 from orchestrator.engine.javascript import Sidecar, SidecarConfig
 
-from .conftest import NVIDIA, write
+from .conftest import LONG, NVIDIA, until, write
 
 TRY = "const t = f => { try { return f() } catch (e) { return 'ERR ' + e.code + ' ' + e.message } };"
 
 
 @pytest_asyncio.fixture
 async def confined(home: Path) -> AsyncIterator[Sidecar]:
-    started = await Sidecar.start(SidecarConfig.confined_for(str(home), NVIDIA, request_timeout=5))
+    started = await Sidecar.start(SidecarConfig.confined_for(str(home), NVIDIA, request_timeout=LONG))
     yield started
     await started.close()
 
@@ -240,6 +240,7 @@ async def test_endless_loop_ends_at_the_clock(home: Path) -> None:
         write(home / "api" / "loop", {"pinokio.js": "module.exports = {menu: () => { for (;;); }}"})
         with pytest.raises(SidecarError, match=r"`menu` of `.*/loop` took more than 0.5 s"):
             await sidecar.menu(str(home / "api" / "loop"))
+        sidecar.config = replace(sidecar.config, request_timeout=LONG)
         assert await results(sidecar, home, "3") == [3]
     finally:
         await sidecar.close()
@@ -250,7 +251,9 @@ async def test_endless_loop_ends_at_the_clock(home: Path) -> None:
     ["for (const all = []; ;) all.push(Buffer.alloc(64 << 20, 1))", "for (let all = []; ;) all.push({a: [1, 2, 3]})"],
 )
 async def test_memory_is_bounded(home: Path, hunger: str) -> None:
-    sidecar = await Sidecar.start(replace(SidecarConfig.confined_for(str(home), NVIDIA), memory=64))
+    sidecar = await Sidecar.start(
+        replace(SidecarConfig.confined_for(str(home), NVIDIA, request_timeout=LONG), memory=64)
+    )
     try:
         write(home / "api" / "fat", {"pinokio.js": f"module.exports = {{menu: () => {{ {hunger} }}}}"})
         with pytest.raises(SidecarError, match="memory"):
@@ -285,7 +288,9 @@ async def alone(home: Path, layer: str, code: str, monkeypatch: pytest.MonkeyPat
         return cage
 
     monkeypatch.setattr(Confinement, "prepare", unguarded)
-    config = replace(SidecarConfig.confined_for(str(home), NVIDIA), confined=Confinement(without=ALL - {layer}))
+    config = replace(
+        SidecarConfig.confined_for(str(home), NVIDIA, request_timeout=LONG), confined=Confinement(without=ALL - {layer})
+    )
     sidecar = await Sidecar.start(config)
     try:
         write(
@@ -382,11 +387,14 @@ async def test_dies_with_its_parent(home: Path) -> None:
     assert os.path.exists(f"/proc/{pid}")
     child.kill()
     await child.wait()
-    for _ in range(100):
-        if not os.path.exists(f"/proc/{pid}") or "(zombie)" in Path(f"/proc/{pid}/status").read_text():
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail("the sidecar outlived its parent")
+    await until(lambda: gone(pid))
+
+
+def gone(pid: int) -> bool:
+    try:
+        return "(zombie)" in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
 
 
 async def test_templates_and_lodash_work_in_confinement(confined: Sidecar) -> None:

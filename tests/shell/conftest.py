@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from orchestrator.engine.methods import shell as _shell  # noqa: F401  # registe
 from orchestrator.engine.shell.shells import Shells
 from orchestrator.engine.values import UNDEFINED, Match
 
+LONG = 60.0  # seconds that anything here may take on a busy machine
 FLAGS = {"i": re.IGNORECASE, "s": re.DOTALL, "m": re.MULTILINE}
 DEFAULTS = [
     {"event": "/error:/i", "break": True},
@@ -218,6 +220,14 @@ async def world(tmp_path: Path) -> Any:
     made = World(tmp_path)
     yield made
     await made.shells.close()
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait until something is true; fail when it never is."""
+    end = time.monotonic() + LONG
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        await asyncio.sleep(0.02)
 
 
 def processes_with(marker: str) -> list[int]:

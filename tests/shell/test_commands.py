@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import os
+import signal
 from typing import Any
 
+import psutil
 import pytest
 
-
-async def timed(work: Any) -> tuple[Any, float]:
-    began = time.perf_counter()
-    result = await work
-    return result, time.perf_counter() - began
-
+from orchestrator.engine.shell import matching, session
+from tests.shell.conftest import LONG, until
 
 LINES = {
     "two lines": ("X=1\necho x=$X", "x=1"),
@@ -44,8 +42,8 @@ LINES = {
 async def test_bash_reports_the_end(world: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     message, expected = LINES[name]
     await world.shell("true")
-    monkeypatch.setattr("orchestrator.engine.shell.session.QUIET", 1000)  # so that no quiet prompt ends anything
-    result = await asyncio.wait_for(world.shell(message), 30)
+    monkeypatch.setattr(session, "QUIET", 1000)  # so that no quiet prompt ends anything
+    result = await asyncio.wait_for(world.shell(message), LONG)
     assert expected in result["stdout"]
     assert "pinoctl" not in world.output
     assert "\x1b_" not in world.output
@@ -64,7 +62,7 @@ QUIET = {
 @pytest.mark.parametrize("name", QUIET)
 async def test_a_quiet_prompt_ends_the_rest(world: Any, name: str) -> None:
     message, expected = QUIET[name]
-    result = await asyncio.wait_for(world.shell(message), 30)
+    result = await asyncio.wait_for(world.shell(message), LONG)
     assert expected in result["stdout"]
     assert not world.shells.ids()
 
@@ -74,12 +72,27 @@ async def test_the_last_status_is_recorded(world: Any) -> None:
     assert [end["status"] for end in world.events("shell.end")] == [1, 42, 127]
 
 
+async def test_a_status_that_comes_long_after_the_terminals_end_is_recorded(world: Any) -> None:
+    task = asyncio.ensure_future(world.shell("kill -STOP $PPID; exit 3"))
+    await until(lambda: world.events("shell.start"))
+    keeper = psutil.Process(psutil.Process(world.events("shell.start")[0]["pid"]).ppid())
+    try:
+        await until(lambda: keeper.status() == psutil.STATUS_STOPPED)
+        await asyncio.sleep(0.5)
+        assert not task.done()
+    finally:
+        keeper.send_signal(signal.SIGCONT)
+    await asyncio.wait_for(task, LONG)
+    assert [end["status"] for end in world.events("shell.end")] == [3]
+
+
 async def test_input_is_not_ended_by_the_prompt(world: Any) -> None:
     task = asyncio.ensure_future(world.shell("echo up", id="I", input=True))
+    await until(lambda: "\rup\r\n" in world.output)
     await asyncio.sleep(0.8)
     assert not task.done()
     world.shells.send_keys("I", "exit 5\r")
-    await asyncio.wait_for(task, 2)
+    await asyncio.wait_for(task, LONG)
     assert world.events("shell.end")[0]["status"] == 5
 
 
@@ -134,20 +147,30 @@ async def test_long_lines_and_long_messages(world: Any) -> None:
     assert "\nlast-yyyy" in (await world.shell(many))["stdout"]
 
 
-async def test_a_match_waits_for_the_rest_of_its_line(world: Any) -> None:
+async def test_a_slow_command_of_a_long_message_loses_none_of_its_lines(world: Any) -> None:
+    lines = ["sleep 0.8", *[f": {'x' * 50}"] * 80, "sleep 0.3; echo last-$((1+1))"]
+    assert "last-2" in (await world.shell("\n".join(lines)))["stdout"]
+
+
+async def test_a_prompt_that_shows_long_after_the_command_is_waited_for(world: Any) -> None:
+    os.mkfifo(world.cwd / "silent")
+    result = await world.shell('PROMPT_COMMAND="$PROMPT_COMMAND; read -rt 0.2 _ <>silent"\necho x-$((1+1))')
+    assert result["stdout"].endswith("x-2\r\n<<PINOKIO_SHELL>>")
+
+
+async def test_a_match_waits_for_the_rest_of_its_line(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching, "REST_OF_LINE", LONG)
     result = await world.shell(
-        "printf 'http:''//127.0.0.1:78'; sleep 0.01; echo 60; sleep 50",
+        "printf 'http:''//127.0.0.1:78'; sleep 0.1; echo 60; sleep 1000",
         on=[{"event": r"/http:\/\/127\.0\.0\.1:\d+/", "done": True}],
     )
     assert result["event"].items[0] == "http://127.0.0.1:7860"
 
 
 async def test_a_match_without_a_newline_is_taken_after_a_moment(world: Any) -> None:
-    result, seconds = await timed(
-        world.shell("printf 'rea''dy?'; sleep 50", on=[{"event": r"/ready\?/", "done": True}])
-    )
+    waiting = world.shell("printf 'rea''dy?'; sleep 1000", on=[{"event": r"/ready\?/", "done": True}])
+    result = await asyncio.wait_for(waiting, LONG)
     assert result["event"].items[0] == "ready?"
-    assert seconds < 40, "the match ended it, not its program"
 
 
 async def test_slow_matcher_holds_the_program_back(world: Any) -> None:
@@ -166,10 +189,17 @@ async def test_triggers_and_unknown_handler_keys(world: Any) -> None:
 
 
 async def test_another_shell(world: Any) -> None:
-    result, seconds = await timed(world.shell("echo in-$0-$((1+1))", shell="sh"))  # noqa: S604  # the parameter of a step
+    result = await asyncio.wait_for(world.shell("echo in-$0-$((1+1))", shell="sh"), LONG)  # noqa: S604  # the parameter of a step
     assert "in-" in result["stdout"]
     assert "-2" in result["stdout"]
-    assert seconds < 60
+
+
+async def test_another_shell_may_take_long_to_show_its_prompt(world: Any) -> None:
+    slow = world.cwd / "slow"
+    slow.write_text("#!/bin/sh\nsleep 1.2\nexec sh\n")
+    slow.chmod(0o755)
+    result = await asyncio.wait_for(world.shell("echo in-$((1+1))", shell=str(slow)), LONG)
+    assert "in-2" in result["stdout"]
 
 
 async def test_sudo_as_root_runs_directly(world: Any) -> None:

@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from tests.shell.conftest import processes_with
+from tests.shell.conftest import processes_with, until
 
 ESCAPES = {
     "plain": "sleep {0} &",
@@ -33,23 +33,34 @@ def marker() -> str:
     return f"{90000 + os.getpid() % 10000}.{marker.number:04d}"
 
 
-async def until(condition: Any, seconds: float = 5.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        await asyncio.sleep(0.02)
-    return bool(condition())
-
-
 DAEMONS = {"setsid", "double fork", "empty environment", "python daemon"}  # these have no living parent in the shell
+
+
+async def started(world: Any, name: str, mark: str) -> Any:
+    """Run one of ESCAPES in a step that ends when its `sleep` is where it stays; return the step's result."""
+    step = asyncio.ensure_future(
+        world.shell(ESCAPES[name].format(mark) + "\nuntil [ -e there ]; do sleep 0.05; done; echo started", id="S")
+    )
+    await until(lambda: world.events("shell.start"))
+    shell = psutil.Process(world.events("shell.start")[-1]["pid"])
+    parent = shell.ppid() if name in DAEMONS else shell.pid
+    await until(lambda: any(is_sleep_below(parent, pid) for pid in processes_with(mark)))
+    (world.cwd / "there").touch()
+    return await step
+
+
+def is_sleep_below(parent: int, pid: int) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return process.name() == "sleep" and process.ppid() == parent
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.parametrize("name", ESCAPES)
 async def test_jobs_end_with_the_step_and_daemons_with_the_run(world: Any, name: str) -> None:
     mark = marker()
-    result = await world.shell(ESCAPES[name].format(mark) + "\nsleep 0.1; echo started", id="S")
-    assert "started" in result["stdout"]
+    assert "started" in (await started(world, name, mark))["stdout"]
     assert bool(processes_with(mark)) == (name in DAEMONS)
     assert world.shells.alive(world.run_.key) == (name in DAEMONS)
     assert "next" in (await world.shell("echo next"))["stdout"]
@@ -60,16 +71,18 @@ async def test_jobs_end_with_the_step_and_daemons_with_the_run(world: Any, name:
 
 
 async def test_a_daemon_that_ends_by_itself_is_forgotten(world: Any) -> None:
-    await world.shell("setsid sleep 1.5 >/dev/null 2>&1 </dev/null &\nsleep 0.05")
+    mark = marker()
+    await started(world, "setsid", mark)
     assert world.shells.alive(world.run_.key)
-    assert await until(lambda: not world.shells.alive(world.run_.key))
+    os.kill(*processes_with(mark), signal.SIGTERM)
+    await until(lambda: not world.shells.alive(world.run_.key))
 
 
 async def test_everything_dies_when_a_detached_shell_is_stopped(world: Any) -> None:
     marks = {name: marker() for name in ESCAPES}
     lines = "\n".join(ESCAPES[name].format(mark) for name, mark in marks.items())
-    await world.shell(f"{lines}\nsleep 0.1; echo up-$((1+1)); sleep 100", on=[{"event": "/up-2/", "done": True}])
-    assert all(processes_with(mark) for mark in marks.values())
+    await world.shell(f"{lines}\necho up-$((1+1)); sleep 1000", on=[{"event": "/up-2/", "done": True}])
+    await until(lambda: all(processes_with(mark) for mark in marks.values()))
     await world.shells.stop(world.shells.ids()[0])
     assert not any(processes_with(mark) for mark in marks.values())
 
@@ -85,7 +98,7 @@ async def main():
     session = await Session.start(Spawner(), spec, hear)
     await session.ready.wait()
     session.type(sys.argv[1])
-    await asyncio.sleep(60)
+    await asyncio.sleep(1000)
 asyncio.run(main())
 """
 
@@ -95,15 +108,15 @@ async def test_an_engine_killed_outright_leaves_nothing() -> None:
     lines = "\n".join(text.format(mark) for text, mark in zip(ESCAPES.values(), marks, strict=True))
     engine = subprocess.Popen([sys.executable, "-c", ENGINE, f"{lines}\nsleep {marks[0]}"])  # noqa: ASYNC220  # quick
     try:
-        assert await until(lambda: all(set(processes_with(mark)) - {engine.pid} for mark in marks))
+        await until(lambda: all(set(processes_with(mark)) - {engine.pid} for mark in marks))
     finally:
         engine.send_signal(signal.SIGKILL)
         engine.wait()
-    assert await until(lambda: not any(processes_with(mark) for mark in marks))
+    await until(lambda: not any(processes_with(mark) for mark in marks))
 
 
 async def test_the_server_may_die_between_shells(world: Any) -> None:
-    await world.shell("echo one-$((1+1)); sleep 100", on=[{"event": "/one-2/", "done": True}])
+    await world.shell("echo one-$((1+1)); sleep 1000", on=[{"event": "/one-2/", "done": True}])
     server = world.shells._spawner._server
     server.kill()
     server.wait()
@@ -118,9 +131,7 @@ async def test_fifty_shells_leak_no_descriptor(world: Any) -> None:
     for _ in range(4):
         await asyncio.gather(*(world.shell("exit 1") for _ in range(10)))
     assert len(descriptors()) == len(before)
-    assert await until(
-        lambda: len(_children(world.shells._spawner._server.pid)) == 1
-    )  # the one that waits for the next shell
+    await until(lambda: len(_children(world.shells._spawner._server.pid)) == 1)  # the one that waits for the next shell
 
 
 def descriptors() -> list[Path]:
@@ -152,16 +163,16 @@ async def test_signals_are_as_they_should_be(world: Any) -> None:
 async def test_cancelling_the_step_kills(world: Any) -> None:
     mark = marker()
     task = asyncio.ensure_future(world.shell(f"sleep {mark}"))
-    assert await until(lambda: processes_with(mark))
+    await until(lambda: processes_with(mark))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await until(lambda: not processes_with(mark))
+    await until(lambda: not processes_with(mark))
 
 
 async def test_stopping_while_it_prints(world: Any) -> None:
     task = asyncio.ensure_future(world.shell("yes", id="loud"))
-    assert await until(lambda: "y\r\ny" in world.output)
+    await until(lambda: "y\r\ny" in world.output)
     await world.shells.kill_group(world.run_.key)
     assert await task == ""
     assert not world.shells.ids()

@@ -130,7 +130,14 @@ def test_without_a_card_nothing_is_run_and_that_is_said(tmp_path):
     assert "without a GPU nothing more could be checked" in found.text
 
 
-def test_one_that_hangs_is_ended_with_all_it_started(tmp_path):
+def until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def test_one_that_hangs_is_ended_with_all_it_started(tmp_path, monkeypatch):
     marker = tmp_path / "child"
     environment(
         tmp_path,
@@ -138,13 +145,17 @@ def test_one_that_hangs_is_ended_with_all_it_started(tmp_path):
         f"open({str(marker)!r}, 'w').write(str(child.pid)); time.sleep(600)",
     )
     (found,) = environments_of(tmp_path)
-    answer = ask_torch(found, ENV, seconds=3)
+    communicate = subprocess.Popen.communicate
+
+    def hang_first(process, **more):
+        until(lambda: marker.exists() and marker.read_text())
+        return communicate(process, **more)
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", hang_first)
+    answer = ask_torch(found, ENV, seconds=0.2)
     assert "did not answer" in answer["error"]
     state = Path(f"/proc/{int(marker.read_text())}/stat")
-    until = time.monotonic() + 10
-    while running(state) and time.monotonic() < until:
-        time.sleep(0.01)  # it was killed, which takes effect when its turn comes
-    assert not running(state)
+    until(lambda: not running(state))  # it was killed, which takes effect when its turn comes
 
 
 def running(state):

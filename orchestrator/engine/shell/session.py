@@ -26,10 +26,11 @@ from orchestrator.engine.shell.screen import Screen
 if TYPE_CHECKING:
     from orchestrator.engine.shell.spawner import Kept, Spawner
 
-CLOSING: Final = 0.2
+CLOSING: Final = 5.0  # seconds that the exit status may take to come after the terminal's end
 READ_SIZE: Final = 65536
 QUIET: Final = 0.5  # seconds without output that count as a quiet prompt (8.9)
-PROMPT_WAIT: Final = 0.05  # seconds that a reported prompt may take to show
+PROMPT_WAIT: Final = 0.5  # seconds that a reported prompt may take to show
+SILENT: Final = 10.0  # seconds after which a shell that reports nothing and shows nothing is typed to all the same
 AHEAD: Final = 2048  # bytes typed before what was typed earlier has been answered; a terminal holds 4095
 TAIL: Final = 400  # characters of output kept to recognise a prompt in
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_][^\x1b]*\x1b\\|[ -/]*[0-~])")
@@ -55,7 +56,7 @@ class _Typing:
     """Count what was typed and what bash has answered."""
 
     waiting: list[bytes] = field(default_factory=list)
-    open: list[int] = field(default_factory=list)  # sizes of the lines that are typed and not answered
+    open: list[int] = field(default_factory=list)  # sizes of the lines that are typed and not answered; 0 when late
     output_since: bool = True
 
 
@@ -77,6 +78,7 @@ class Session:
         self.pid = 0
         self._listener = listener
         self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
         secret = secrets.token_hex(12)
         self._init = init_script(secret).encode() if spec.reports else b""
         self._parser = ReportParser(secret)
@@ -236,15 +238,17 @@ class Session:
         if self._prompt is not None:  # reported, but it does not show as it should
             self._prompt_is_back()
         elif not self.ready.is_set():
-            if not self.spec.reports:
+            if self.spec.reports:
+                waits = self._shows(self._known_prompt)
+            else:
                 self._known_prompt = ANSI.sub("", self._tail).replace("\r", "\n").rpartition("\n")[2].strip()
-                self.ready.set()
-            elif self._shows(self._known_prompt):
+                waits = bool(self._tail) or self._loop.time() - self._began > SILENT
+            if waits:
                 self.ready.set()
             else:
                 self._arm(QUIET)
         elif self._typing.waiting:
-            self._typing.open.clear()
+            self._typing.open = [0] * len(self._typing.open)  # answered later, or read by a program and never
             self._type_more()
         elif self._typing.output_since and self._known_prompt and self._shows(self._known_prompt):
             self.returned.set()
@@ -269,7 +273,7 @@ class Session:
 
     def _type_more(self) -> None:
         typing = self._typing
-        while typing.waiting and (not typing.open or sum(typing.open) + len(typing.waiting[0]) <= AHEAD):
+        while typing.waiting and (not any(typing.open) or sum(typing.open) + len(typing.waiting[0]) <= AHEAD):
             line = typing.waiting.pop(0)
             typing.open.append(len(line))
             self.send_keys(line)

@@ -247,9 +247,12 @@ class Runs {
     try { mtime = fs.statSync(file).mtimeMs } catch { throw new ScriptProblem(`\`${uri}\` does not exist (looked for ${file})`) }
     const known = this.#modules.get(file)
     if (known && known.mtime === mtime) return known.instance
-    const instance = await loader.load(file)
-    this.#modules.set(file, { mtime, instance, run: run.id })
-    return instance
+    const entry = { mtime, instance: loader.load(file), run: run.id } // a promise: who asks while it loads gets the same one
+    this.#modules.set(file, entry)
+    try { return await entry.instance } catch (error) {
+      if (this.#modules.get(file) === entry) this.#modules.delete(file)
+      throw error
+    }
   }
 
   /** The texts of a script's steps and of what else decides what they do, functions as their source: what they are compared by. */

@@ -165,9 +165,9 @@ class Gate:
             beside = []
             for task in running:
                 task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-            for wire in list(self._wires):
+            for wire in list(self._wires):  # which ends also a visit that lost its cancellation, see `within`
                 wire.abort()
+            await asyncio.gather(*running, return_exceptions=True)
             await asyncio.sleep(0)  # aborted transports close their sockets in the loop's next round
         self.pool.close()
         await asyncio.sleep(0)

@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.expose.guard.states import Sample, worst
+from orchestrator.expose.within import within
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -106,7 +107,7 @@ class Watch:
 
     async def _look(self) -> Sample | None:
         try:
-            sample = await asyncio.wait_for(self._sample(), self._sample_seconds)
+            sample = await within(self._sample_seconds, self._sample())
         except asyncio.TimeoutError:
             self._cannot_see(f"no answer within {self._sample_seconds:g} s")
         except Exception as error:  # noqa: BLE001  # the guard outlives whatever it looks at

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from orchestrator.engine.errors import PinoctlError
+from orchestrator.expose.within import within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -74,7 +75,7 @@ class Program:
         """Ask the group to end, kill it after a moment, and wait until the process is gone."""
         self._signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(self._process.wait(), GRACE)
+            await within(GRACE, self._process.wait())
         except asyncio.TimeoutError:
             pass
         finally:
@@ -144,7 +145,7 @@ async def run(argv: Sequence[str], env: Mapping[str, str], *, seconds: float, cw
     except OSError as error:
         raise PinoctlError(f"cannot start `{argv[0]}`: {error.strerror or error}") from error
     try:
-        said, _ = await asyncio.wait_for(process.communicate(), seconds)
+        said, _ = await within(seconds, process.communicate())
     except asyncio.TimeoutError as error:
         raise PinoctlError(f"`{Path(argv[0]).name}` did not end within {seconds:g} s") from error
     finally:

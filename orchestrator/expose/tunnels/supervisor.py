@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Status = Literal["connecting", "up", "reconnecting", "failed"]
 HIDDEN: Final = "***"
 LAST_LINES: Final = 20
+LAST_WORDS: Final = 1.0  # seconds for what a program wrote to be read after its end
 PATIENCE: Final = 3
 
 
@@ -255,10 +256,8 @@ class Tunnel:
             link = _Link(provider, provider.command(self._port, self._here, program))
             if link.start.argv:
                 running = await self._effects.spawn(link.start)
-                readers = [
-                    asyncio.create_task(self._read(link, running)),
-                    asyncio.create_task(self._wait_for_end(link, running)),
-                ]
+                reading = asyncio.create_task(self._read(link, running))
+                readers = [reading, asyncio.create_task(self._wait_for_end(link, running, reading))]
             else:
                 link.url = link.start.url
             await self._connect(link)
@@ -368,9 +367,14 @@ class Tunnel:
             if told is not None:
                 link.hear(told)
 
-    async def _wait_for_end(self, link: _Link, running: Running) -> None:
+    async def _wait_for_end(self, link: _Link, running: Running, reading: asyncio.Task[None]) -> None:
         status = await running.wait()
-        await self._effects.sleep(0.05)  # its last words, which say why, may still be on their way
+        # Its last words, which say why, may still be on their way; what it started may hold its output open for ever.
+        sleeping = asyncio.ensure_future(self._effects.sleep(LAST_WORDS))
+        try:
+            await asyncio.wait({reading, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
         link.ended = status
         link.changed.set()
 

@@ -20,7 +20,7 @@ FLAGS = (
     "--ignore-certificate-errors", "--test-third-party-cookie-phaseout", "--site-per-process",
     "--remote-debugging-port=0", "about:blank",
 )  # fmt: skip
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Browser:
@@ -35,13 +35,15 @@ class Browser:
         )  # fmt: skip
         said = folder / "DevToolsActivePort"
         until = time.monotonic() + 3 * PATIENCE
-        while not (said.exists() and said.read_text().count("\n")):
+        while not (said.exists() and len(said.read_text().split()) == 2):
             assert self._process.poll() is None, "Chromium ended"
             assert time.monotonic() < until, "Chromium does not open its port"
             time.sleep(0.05)
         port, path = said.read_text().split()
         self._open = contextlib.ExitStack()
-        self._line = self._open.enter_context(connect(f"ws://127.0.0.1:{port}{path}", max_size=None, proxy=None))
+        self._line = self._open.enter_context(
+            connect(f"ws://127.0.0.1:{port}{path}", max_size=None, proxy=None, open_timeout=PATIENCE)
+        )
         self._numbers = itertools.count(1)
 
     def call(self, method, session=None, **params):

@@ -11,7 +11,8 @@ import pytest
 
 from tests.expose.e2e.browser import CHROMIUM, Browser
 from tests.expose.e2e.lab import Lab
-from tests.expose.tunnels.lab import SSHD, free_port
+from tests.expose.tunnels.lab import SSHD
+from tests.expose.world import free_port
 
 
 def pytest_collection_modifyitems(items):

@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 from orchestrator.engine.home import Home
 from orchestrator.expose.client import GateClient
 from tests.commands.conftest import Program, processes
-from tests.expose.tunnels.lab import Sshd, descendants, free_port
+from tests.expose.tunnels.lab import PATIENCE, Sshd, descendants, words
+from tests.expose.world import free_port
 
 SERVER = Path(__file__).with_name("server.py")
-PATIENCE = 60.0
 
 
 def start_script(name, page):
@@ -52,10 +52,9 @@ class Lab(Program):
         self._agent = subprocess.Popen(
             ["ssh-agent", "-D", "-a", ssh / "agent"], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
         )
-        self.until((ssh / "agent").exists)
-        subprocess.run(
-            ["ssh-add", "-q", ssh / "key"], env={**os.environ, "SSH_AUTH_SOCK": str(ssh / "agent")}, check=True
-        )
+        adding, env = ["ssh-add", "-q", ssh / "key"], {**os.environ, "SSH_AUTH_SOCK": str(ssh / "agent")}
+        # its socket is there before anybody listens at it
+        self.until(lambda: subprocess.run(adding, env=env, capture_output=True, check=False).returncode == 0)
         self.sshd.start()
 
     def environment(self, **more):
@@ -118,18 +117,15 @@ class Lab(Program):
 
     def ssh(self):
         """Return the processes of the tunnels' ssh clients."""
-        return [
-            pid for pid in descendants(self.gate()[0])
-            if (Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]).endswith(b"ssh")
-        ]  # fmt: skip
+        return [pid for pid in descendants(self.gate()[0]) if words(pid)[0].endswith(b"ssh")]
 
     def server(self, name):
         """Return the process of an app's server."""
         for entry in Path("/proc").iterdir():
             if entry.name.isdecimal():
                 with contextlib.suppress(OSError):
-                    words = (entry / "cmdline").read_bytes().split(b"\0")
-                    if b"server.py" in words and name.encode() in words and (entry / "cwd").resolve().name == name:
+                    said = words(int(entry.name))
+                    if b"server.py" in said and name.encode() in said and (entry / "cwd").resolve().name == name:
                         return int(entry.name)
         raise AssertionError(f"`{name}` has no server")
 
@@ -157,7 +153,7 @@ class Lab(Program):
     def close(self):
         """Stop everything."""
         ended = self("down", "--all")
-        with contextlib.suppress(AssertionError):
+        with contextlib.suppress(AssertionError, ProcessLookupError):
             self.kill(*reversed(self.gate()))
         self.sshd.stop()
         self._agent.kill()
@@ -184,7 +180,7 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 _OPENER = urllib.request.build_opener(_Stay, urllib.request.ProxyHandler({}))
 
 
-def fetch(url, method="GET", body=None, *, timeout=20, **headers):
+def fetch(url, method="GET", body=None, *, timeout=PATIENCE, **headers):
     """Ask for something as a program does: no cookies, no redirects followed."""
     request = urllib.request.Request(url, body, {"Accept": "*/*", **headers}, method=method)  # our own URL
     try:

@@ -64,7 +64,7 @@ def https_proxy(port, tls):
 
     class Proxy(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            there = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            there = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             there.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():

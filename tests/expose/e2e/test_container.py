@@ -11,7 +11,6 @@ from tests.expose.e2e.lab import fetch, parts
 pytestmark = [pytest.mark.slow, pytest.mark.docker]
 
 
-@pytest.mark.timeout(300)
 def test_an_app_in_a_container_behind_the_gate(lab):  # noqa: F811  # the fixture
     lab.write()
     inside = lab.up()

@@ -11,6 +11,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.expose.e2e.lab import fetch, parts
+from tests.expose.tunnels.lab import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -83,17 +84,17 @@ def raw(base, method, target, more, credentials=""):
     length = "Content-Length: 2\r\n" if method in {"POST", "PUT", "PATCH"} and "\r\n\r\n" not in more else ""
     head = f"{method} {target.replace('{base}', base)} HTTP/1.1\r\nHost: {where.netloc}\r\n"
     text = f"{head}{credentials}{ends}{length}{more}\r\n"
-    said, until = b"", time.monotonic() + 10
-    with socket.create_connection((where.hostname, where.port), timeout=10) as client:
+    said, until = b"", time.monotonic() + PATIENCE
+    with socket.create_connection((where.hostname, where.port), timeout=PATIENCE) as client:
         client.sendall(text.encode() + (b"{}" if length else b""))
-        if not ends:  # nothing else says when the answer has ended
-            client.settimeout(0.5)
         while time.monotonic() < until:
             try:
                 piece = client.recv(65536)
             except (TimeoutError, ConnectionResetError):
                 break
             said += piece
+            if not ends:  # nothing else says when the answer has ended
+                client.settimeout(0.5)
             if not piece or (b"treasure" in said and target == "/events"):
                 break
     return said.decode("latin-1")
@@ -125,11 +126,12 @@ def test_no_route_answers_without_credentials_and_every_route_with_them(lab):
             assert "aiohttp" in said, (method, target, said)
             assert method == "HEAD" or "treasure" in said, (method, target, said)
         assert '"state": "ready"' in raw(port, "GET", "/.pinoctl/state", "", bearer)
-        with pytest.raises(InvalidStatus), connect(f"{port.replace('http', 'ws')}/echo", proxy=None):
+        socket_url = f"{port.replace('http', 'ws')}/echo"
+        with pytest.raises(InvalidStatus), connect(socket_url, proxy=None, open_timeout=PATIENCE):
             pass
-        with connect(f"{port.replace('http', 'ws')}/echo?token={token}", proxy=None) as channel:
+        with connect(f"{socket_url}?token={token}", proxy=None, open_timeout=PATIENCE) as channel:
             channel.send("hello")
-            assert channel.recv(10) == "treasure hello"
+            assert channel.recv(PATIENCE) == "treasure hello"
     body = bytes(range(256)) * 20_000
     sent = fetch(f"{base}/upload", "POST", body, **{"X-Pinoctl-Token": token})
     assert sent.status == 200

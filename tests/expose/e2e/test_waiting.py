@@ -45,7 +45,7 @@ def test_an_app_that_died_says_why_and_comes_back(lab, profile):
     lab.until(lambda: fetch(f"{base}/api", Authorization=f"Bearer {token}").status == 503)
     page.click("a")
     page.shows("dead is not ready yet")
-    page.shows("dead has failed", 90)
+    page.shows("dead has failed", 180)
     page.shows("gave up after 5 restarts")
     page.shows("pinoctl logs dead")
     assert "failed" in lab.good("status", "dead", "--json").json["state"]

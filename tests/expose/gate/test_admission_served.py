@@ -20,7 +20,7 @@ from orchestrator.expose.gate.doors import MOST_PASSWORDS
 from orchestrator.expose.gate.keys import Keys
 from orchestrator.expose.gate.proxy import Gate, Patience
 from tests.expose.gate.asking import Clock
-from tests.expose.gate.proxies import soon
+from tests.expose.gate.proxies import PATIENCE, soon
 
 HTML = {"accept": "text/html", "sec-fetch-mode": "navigate"}
 NAME = web.AppKey("name", str)
@@ -202,11 +202,11 @@ async def staying(world, **headers):
 
 async def answers(socket):
     await socket.send_str("x")
-    return (await socket.receive(timeout=10)).data == "x"
+    return (await socket.receive(timeout=PATIENCE)).data == "x"
 
 
 async def ended(socket):
-    return (await socket.receive(timeout=10)).type is not aiohttp.WSMsgType.TEXT
+    return (await socket.receive(timeout=PATIENCE)).type is not aiohttp.WSMsgType.TEXT
 
 
 async def cookie(world, **entering):
@@ -268,7 +268,7 @@ def slow(monkeypatch):
 
     def wait(password, stored):
         event.began.append(password)
-        assert event.wait(20)
+        assert event.wait(PATIENCE)
         return matches(password, stored)
 
     monkeypatch.setattr(passwords, "matches", wait)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.expose.gate.proxies import BEARER, GET, LAST, SOCKET, header, opened, soon, status
+from tests.expose.gate.proxies import BEARER, GET, LAST, PATIENCE, SOCKET, header, opened, soon, status
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ async def test_an_answer_that_is_cut_off_does_not_look_complete(world, path):
     reader, writer = await world.connect()
     writer.write(b"GET %b HTTP/1.1\r\nHost: h\r\n" % path.encode() + BEARER + b"\r\n")
     with pytest.raises(ConnectionResetError):
-        await asyncio.wait_for(reader.read(), 5)
+        await asyncio.wait_for(reader.read(), PATIENCE)
     writer.close()
 
 
@@ -186,7 +186,7 @@ async def test_a_client_that_ended_its_side_still_gets_the_answer(world):
 async def test_events_come_at_once_and_the_app_hears_that_nobody_listens(world):
     reader, writer = await world.connect()
     writer.write(b"GET /stream HTTP/1.1\r\nHost: h\r\n" + BEARER + b"\r\n")
-    answer = await asyncio.wait_for(reader.readuntil(b"data: 1\n\n"), 5)
+    answer = await asyncio.wait_for(reader.readuntil(b"data: 1\n\n"), PATIENCE)
     assert answer.startswith(b"HTTP/1.1 200 OK")
     assert world.app.ended == 0
     assert world.gate.activity("demo").open == 1
@@ -203,7 +203,7 @@ async def test_large_bodies_both_ways_wait_for_slow_readers(world):
     await asyncio.sleep(0.2)  # in which the app sends as much as anybody takes
     assert client.sent < 20 << 20
     size = 0
-    while data := await asyncio.wait_for(reader.read(1 << 20), 10):
+    while data := await asyncio.wait_for(reader.read(1 << 20), PATIENCE):
         size += len(data)
     assert size == 100 << 20
     writer.close()
@@ -213,7 +213,7 @@ async def test_large_bodies_both_ways_wait_for_slow_readers(world):
     for _ in range(100):
         writer.write(bytes(1 << 20))
         await writer.drain()
-    assert (await asyncio.wait_for(reader.read(), 30)).endswith(b"/ %d" % (100 << 20))
+    assert (await asyncio.wait_for(reader.read(), PATIENCE)).endswith(b"/ %d" % (100 << 20))
     writer.close()
 
 
@@ -234,7 +234,7 @@ async def test_an_upload_waits_for_a_slow_app(world):
         await asyncio.sleep(0.2)
         assert next(iter(world.gate._wires)).arrived < 20 << 20
         taken.set()
-        assert (await asyncio.wait_for(reader.read(), 10)).endswith(b"ok")
+        assert (await asyncio.wait_for(reader.read(), PATIENCE)).endswith(b"ok")
         writer.close()
 
 
@@ -305,13 +305,30 @@ async def test_close_leaves_no_task_and_no_socket(world):
     assert world.gate.port == 0
     for reader, writer in pairs:
         with contextlib.suppress(ConnectionError):
-            await asyncio.wait_for(reader.read(), 5)
+            await asyncio.wait_for(reader.read(), PATIENCE)
         writer.close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
     assert await soon(lambda: asyncio.all_tasks() <= tasks)
     gc.collect()
     assert await soon(lambda: open_sockets() == before - 1)  # what it listened on
+
+
+async def test_close_ends_who_cannot_be_cancelled(world):
+    fresh = world.gate.pool.fresh
+
+    async def deaf(target):
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return await fresh(target)
+
+    world.gate.pool.fresh = deaf
+    reader, writer = await world.connect()
+    writer.write(b"GET /stream HTTP/1.1\r\nHost: h\r\n" + BEARER + b"\r\n")
+    assert await soon(lambda: world.keeper.seen)
+    await asyncio.wait_for(world.gate.close(), PATIENCE)
+    assert await reader.read() == b""
+    writer.close()
 
 
 async def test_a_keeper_that_breaks_lets_nothing_through(world, caplog):

@@ -23,7 +23,7 @@ import pytest
 from aiohttp import web
 
 from orchestrator.expose.gate.trust import LOOPBACK, Trust
-from tests.expose.gate.proxies import T, opened, soon
+from tests.expose.gate.proxies import PATIENCE, T, opened, soon
 
 BEARER = {"Authorization": f"Bearer {T}"}
 GO = web.AppKey("go", asyncio.Event)
@@ -133,7 +133,7 @@ async def test_an_app_of_a_framework(world, tmp_path):
                 assert await answer.text() == expected
         async with session.get("/count") as answer:
             for number in range(3):
-                line = await asyncio.wait_for(answer.content.readuntil(b"\n\n"), 5)
+                line = await asyncio.wait_for(answer.content.readuntil(b"\n\n"), PATIENCE)
                 assert line == b"data: %d\n\n" % number
                 app[GO].set()
             assert await answer.content.read() == b""

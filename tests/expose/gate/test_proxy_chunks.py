@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.expose.gate.proxies import BEARER, GET, LAST, opened, soon, status
+from tests.expose.gate.proxies import BEARER, GET, LAST, PATIENCE, opened, soon, status
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: h\r\n" + BEARER + b"Transfer-Encoding: chunked\r\n"
@@ -42,16 +42,16 @@ async def test_events_in_chunks_come_one_by_one(world):
         world.where = server.sockets[0].getsockname()[:2]
         reader, writer = await world.connect()
         writer.write(GET + BEARER + b"\r\n")
-        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
         for number in range(20):
             event = b"9\r\ndata: %d\n\n\r\n" % (number % 10)
             for piece in (event, event[:1], event[1:5], event[5:]):
                 said.put_nowait(piece)
                 if piece in (event, event[5:]):
-                    assert await asyncio.wait_for(reader.readexactly(len(event)), 5) == event
+                    assert await asyncio.wait_for(reader.readexactly(len(event)), PATIENCE) == event
         said.put_nowait(b"")
         with pytest.raises(ConnectionResetError):
-            await asyncio.wait_for(reader.read(), 5)
+            await asyncio.wait_for(reader.read(), PATIENCE)
         writer.close()
 
 
@@ -61,7 +61,7 @@ async def test_an_answer_framed_wrongly_does_not_look_complete(world, wrong):
     reader, writer = await world.connect()
     writer.write(b"GET /wrong HTTP/1.1\r\nHost: h\r\n" + BEARER + b"\r\n" + GET + BEARER + b"\r\n")
     with pytest.raises(ConnectionResetError):
-        await asyncio.wait_for(reader.read(), 5)
+        await asyncio.wait_for(reader.read(), PATIENCE)
     writer.close()
     assert len(world.app.heads) == 1
 
@@ -118,7 +118,7 @@ async def test_chunks_wait_for_slow_readers(world):
         client = next(iter(world.gate._wires))
         await asyncio.sleep(0.2)  # in which the app sends as much as anybody takes
         assert client.sent < 20 * MIB
-        assert await asyncio.wait_for(reader.read(), 20) == CHUNK * 480 + b"0\r\n\r\n"
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == CHUNK * 480 + b"0\r\n\r\n"
         writer.close()
         assert await soon(lambda: not world.gate._wires)
 
@@ -127,5 +127,5 @@ async def test_chunks_wait_for_slow_readers(world):
         await asyncio.sleep(0.2)
         assert next(iter(world.gate._wires)).arrived < 20 * MIB
         taken.set()
-        assert (await asyncio.wait_for(reader.read(), 20)).endswith(b"\r\n\r\n0\r\n\r\n")
+        assert (await asyncio.wait_for(reader.read(), PATIENCE)).endswith(b"\r\n\r\n0\r\n\r\n")
         writer.close()

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from orchestrator.expose.gate.proxy import Patience
-from tests.expose.gate.proxies import BEARER, GET, LAST, SOCKET, App, header, opened, soon, status
+from tests.expose.gate.proxies import BEARER, GET, LAST, PATIENCE, SOCKET, App, header, opened, soon, status
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ async def test_who_reads_no_answers_gets_no_more_of_them(world):
     web_answer = type("Said", (), {"status": 401, "headers": (), "body": bytes(10_000)})()
     reader, writer = await world.connect()
     writer.transport.pause_reading()
-    await asyncio.sleep(0.01)
+    assert await soon(lambda: world.gate._wires)
     client = next(iter(world.gate._wires))
     for _ in range(50):
         writer.write((GET + b"\r\n") * 1000)
@@ -162,7 +162,7 @@ async def test_an_app_that_dies_under_open_pages(world):
         if getattr(task.get_coro(), "__qualname__", "") == "App.serve":
             task.cancel()
     for reader, writer in sockets:
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
         writer.close()
     assert status(await world.get("/")) == 503
     assert world.lost_apps == ["demo"]
@@ -194,9 +194,10 @@ async def test_bodies_of_requests_are_judged_by_length_alone(world):
 
 
 async def test_an_aiohttp_app_hears_that_its_client_left(world):
-    left = asyncio.Event()
+    begun, left = asyncio.Event(), asyncio.Event()
 
     async def wait(_request):
+        begun.set()
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
@@ -213,7 +214,7 @@ async def test_an_aiohttp_app_hears_that_its_client_left(world):
     _, writer = await world.connect()
     writer.write(GET + BEARER + b"\r\n")
     assert await soon(lambda: world.gate.activity("demo").open == 1)
-    await asyncio.sleep(0.05)
+    await asyncio.wait_for(begun.wait(), PATIENCE)
     writer.close()
-    await asyncio.wait_for(left.wait(), 5)
+    await asyncio.wait_for(left.wait(), PATIENCE)
     await runner.cleanup()

@@ -44,7 +44,7 @@ def told(state: State, *answers: object) -> dict:
     marks = re.search(r"<body([^>]*)>", page)[1]
     dataset = dict(re.findall(r'data-(\w+)="([^"]*)"', marks))
     given = json.dumps({"answers": answers, "dataset": dataset, "script": script})
-    done = subprocess.run([NODE, "-e", BROWSER], input=given, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([NODE, "-e", BROWSER], input=given, capture_output=True, text=True, check=True, timeout=60)
     return json.loads(done.stdout)
 
 

@@ -10,7 +10,7 @@ import websockets
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 
-from tests.expose.gate.proxies import BEARER, SOCKET, T, header, opened, soon, status
+from tests.expose.gate.proxies import BEARER, PATIENCE, SOCKET, T, header, opened, soon, status
 
 
 @pytest.fixture
@@ -30,13 +30,15 @@ async def echo(world):
                 return
             await connection.send(message)
 
-    async with serve(handle, "127.0.0.1", 0, max_size=None, compression="deflate") as server:
+    options = {"max_size": None, "compression": "deflate", "open_timeout": PATIENCE}
+    async with serve(handle, "127.0.0.1", 0, **options) as server:
         world.where = next(iter(server.sockets)).getsockname()[:2]
         yield f"ws://127.0.0.1:{world.gate.port}/"
 
 
 def client(address, **options):
-    return connect(address, additional_headers={"Authorization": f"Bearer {T}"}, max_size=None, proxy=None, **options)
+    options = {"max_size": None, "proxy": None, "open_timeout": PATIENCE, **options}
+    return connect(address, additional_headers={"Authorization": f"Bearer {T}"}, **options)
 
 
 async def test_bytes_are_passed_on_both_ways_until_each_has_ended(world):
@@ -50,7 +52,7 @@ async def test_bytes_are_passed_on_both_ways_until_each_has_ended(world):
         writer.write(message)
         assert await reader.readexactly(len(message) + 2) == b"<" + message + b">"
     writer.write_eof()
-    assert await asyncio.wait_for(reader.read(), 5) == b"bye"
+    assert await asyncio.wait_for(reader.read(), PATIENCE) == b"bye"
     writer.close()
     asked = world.app.heads[0].lower()
     assert b"\r\nconnection: upgrade\r\n" in asked
@@ -64,7 +66,7 @@ async def test_what_a_client_sends_at_once_arrives(world):
     reader, writer = await world.connect()
     writer.write(b"GET /ws HTTP/1.1\r\nHost: h\r\n" + BEARER + SOCKET + b"\r\nearly")
     await reader.readuntil(b"\r\n\r\n")
-    assert await asyncio.wait_for(reader.readexactly(7), 5) == b"<early>"
+    assert await asyncio.wait_for(reader.readexactly(7), PATIENCE) == b"<early>"
     writer.close()
 
 
@@ -124,22 +126,22 @@ async def test_real_messages_compressed_and_large(echo):
         assert "permessage-deflate" in socket.response.headers["Sec-WebSocket-Extensions"]
         for message in ("", "hällo", b"\x00\xff", os.urandom(3 << 20), "x" * (8 << 20)):
             await socket.send(message)
-            assert await asyncio.wait_for(socket.recv(), 20) == message
+            assert await asyncio.wait_for(socket.recv(), PATIENCE) == message
         pong = await socket.ping(b"are you there")
-        assert await asyncio.wait_for(pong, 5) >= 0
+        assert await asyncio.wait_for(pong, PATIENCE) >= 0
 
 
 async def test_real_messages_without_compression_in_fragments(echo):
     async with client(echo, compression=None) as socket:
         await socket.send(["a", "b" * 100_000, "c"])
-        assert await asyncio.wait_for(socket.recv(), 5) == "a" + "b" * 100_000 + "c"
+        assert await asyncio.wait_for(socket.recv(), PATIENCE) == "a" + "b" * 100_000 + "c"
 
 
 async def test_close_codes_come_through_both_ways(world, echo):
     async with client(echo) as socket:
         await socket.send("close")
         with pytest.raises(websockets.ConnectionClosed):
-            await asyncio.wait_for(socket.recv(), 5)
+            await asyncio.wait_for(socket.recv(), PATIENCE)
         assert (socket.close_code, socket.close_reason) == (4321, "as asked")
     closed: list[int] = []
 
@@ -147,7 +149,7 @@ async def test_close_codes_come_through_both_ways(world, echo):
         await connection.wait_closed()
         closed.append(connection.close_code)
 
-    async with serve(handle, "127.0.0.1", 0) as server:
+    async with serve(handle, "127.0.0.1", 0, open_timeout=PATIENCE) as server:
         world.where = next(iter(server.sockets)).getsockname()[:2]
         async with client(echo) as socket:
             await socket.close(4000, "done")
@@ -156,7 +158,7 @@ async def test_close_codes_come_through_both_ways(world, echo):
 
 async def test_a_refused_upgrade_says_why(world, echo):
     with pytest.raises(websockets.InvalidStatus) as refused:
-        await connect(echo, proxy=None)
+        await connect(echo, proxy=None, open_timeout=PATIENCE)
     assert refused.value.response.status_code == 401
     world.where = None
     with pytest.raises(websockets.InvalidStatus) as waiting:
@@ -174,7 +176,7 @@ async def test_a_slow_reader_holds_the_sender_back(world):
             await connection.send(bytes(1 << 20))
             sent += 1
 
-    async with serve(handle, "127.0.0.1", 0, compression=None) as server:
+    async with serve(handle, "127.0.0.1", 0, compression=None, ping_interval=None) as server:
         world.where = next(iter(server.sockets)).getsockname()[:2]
         reader, writer = await world.connect()
         key = b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
@@ -184,7 +186,7 @@ async def test_a_slow_reader_holds_the_sender_back(world):
         assert sent < 40
         size = 0
         while size < 60 << 20:
-            size += len(await asyncio.wait_for(reader.read(1 << 20), 5))
+            size += len(await asyncio.wait_for(reader.read(1 << 20), PATIENCE))
         writer.close()
 
 

@@ -186,14 +186,13 @@ async def test_a_driver_that_hangs_is_not_asked_again_until_it_answers():
 
     def ask():
         asked.append(1)
-        free.wait(30)
+        free.wait(60)
         return 55.0
 
     asking = Patient(ask, seconds=0.01)
     assert [await asking() for _ in range(3)] == [None, None, None]
-    assert len(asked) == 1
     free.set()
-    asking._seconds = 30
+    asking._seconds = 60
     assert await asking() == 55.0
     assert len(asked) == 1
 
@@ -202,13 +201,13 @@ def test_a_loop_that_ended_meanwhile_does_no_harm():
     free, done = threading.Event(), threading.Event()
 
     def ask():
-        free.wait(30)
+        free.wait(60)
         done.set()
         return 1.0
 
     asking = Patient(ask, seconds=0.01)
     assert asyncio.run(asking()) is None
     free.set()
-    assert done.wait(30)
-    asking._seconds = 30
+    assert done.wait(60)
+    asking._seconds = 60
     assert asyncio.run(asking()) == 1.0

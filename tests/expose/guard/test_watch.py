@@ -192,6 +192,20 @@ async def test_it_can_be_cancelled_at_any_moment():
         await task
 
 
+async def test_it_can_be_cancelled_at_the_very_moment_of_an_answer():
+    world = World(idle=IdleGuard(600))
+
+    async def sample():
+        asyncio.get_running_loop().call_soon(task.cancel)
+        return await world.sample()
+
+    world.watch._sample = sample
+    task = asyncio.create_task(world.watch.run())
+    await asyncio.wait({task})
+    assert task.cancelled()
+    assert world.now == 0, "it does not go on"
+
+
 class Machine:
     """What `finish` stops, in which order; `broken` maps what fails to how."""
 

@@ -21,7 +21,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from orchestrator.expose.tunnels.probing import NONCE_PATH, get, verdict
 from orchestrator.expose.tunnels.provider import Here
 from orchestrator.expose.tunnels.ssh import Ssh
 from orchestrator.expose.tunnels.supervisor import Timing
-from tests.expose.tunnels.lab import NONCE, QUICKLY, Gate, Sshd, Watched, descendants, watched
+from tests.expose.tunnels.lab import NONCE, PATIENCE, QUICKLY, Gate, Sshd, Watched, descendants, watched, words
 
 OURS, THEIRS = "10.77.0.1", "10.77.0.2"
 SSH_PORT, PUBLIC = 2222, 8080
@@ -65,23 +66,24 @@ async def other_side() -> AsyncIterator[tuple[str, ...]]:
         holder.wait()
 
 
-async def works(url: str) -> bool:
-    return not verdict(await get(url + NONCE_PATH, {}, 1.0), NONCE)
+async def works(url: str, seconds: float) -> bool:
+    return not verdict(await get(url + NONCE_PATH, {}, seconds), NONCE)
 
 
 async def returns(url: str, *, within: float = 300.0) -> float:
     """Wait until the URL answers again; returns the seconds that took."""
     began = time.monotonic()
     while time.monotonic() - began < within:
-        if await works(url):
+        if await works(url, 5.0):
             return round(time.monotonic() - began, 2)
         await asyncio.sleep(0.05)
     raise AssertionError(f"`{url}` does not return within {within} s")
 
 
 async def broken(url: str) -> None:
-    for _ in range(400):
-        if not await works(url):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if not await works(url, 1.0):
             return
         await asyncio.sleep(0.02)
     raise AssertionError("nothing broke")
@@ -89,16 +91,24 @@ async def broken(url: str) -> None:
 
 def client() -> int:
     for pid in descendants(os.getpid()):
-        if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(b"/ssh"):
+        if words(pid)[0].endswith(b"/ssh"):
             return pid
     raise AssertionError("there is no ssh")
 
 
-async def away(url: str, seconds: float, leave: Callable[[], object], come: Callable[[], object]) -> float:
-    """Break something for so long; returns how long the service takes once it is back."""
+async def away(
+    url: str,
+    seconds: float,
+    leave: Callable[[], object],
+    come: Callable[[], object],
+    noticed: Callable[[], Awaitable[object]] | None = None,
+) -> float:
+    """Break something for so long, and until it was noticed; returns how long the service takes once it is back."""
     leave()
     await broken(url)
     await asyncio.sleep(seconds)
+    if noticed is not None:
+        await noticed()
     come()
     return await returns(url)
 
@@ -109,8 +119,9 @@ async def scenarios(
     short = lengths[0]
     told: dict[str, Any] = {}
 
+    count = len(tunnel.states)
     os.kill(client(), signal.SIGKILL)
-    await broken(url)
+    await tunnel.until(lambda _state: len(tunnel.states) > count)
     told["client killed"] = await returns(url)
     await tunnel.up(120)
 
@@ -128,10 +139,13 @@ async def scenarios(
         before = client()
         began = time.monotonic()
         count = len(tunnel.states)
-        told[f"link cut for {seconds:g} s"] = await away(url, seconds, lambda: link("down"), lambda: link("up"))
-        noticed = [when - began for when, state in zip(tunnel.times[count:], tunnel.states[count:], strict=True)
-                   if state.status != "up"]  # fmt: skip
-        told[f"link cut for {seconds:g} s: noticed after"] = round(noticed[0], 2) if noticed else None
+        noticed = tunnel.not_up if seconds > short else None
+        told[f"link cut for {seconds:g} s"] = await away(
+            url, seconds, lambda: link("down"), lambda: link("up"), noticed
+        )
+        after = [when - began for when, state in zip(tunnel.times[count:], tunnel.states[count:], strict=True)
+                 if state.status != "up"]  # fmt: skip
+        told[f"link cut for {seconds:g} s: noticed after"] = round(after[0], 2) if after else None
         await tunnel.up(120)
         told[f"link cut for {seconds:g} s: same client"] = before == client()
     return told
@@ -152,7 +166,8 @@ async def main(folder: Path, *, quick: bool) -> dict[str, Any]:
         here = Here(dict(os.environ), shutil.which, folder / "gate", folder / "programs")
         try:
             began = time.monotonic()
-            async with watched(gate, [provider], here, QUICKLY if quick else Timing()) as tunnel:
+            timing = replace(QUICKLY, probe=3) if quick else Timing()  # a link that is cut says nothing
+            async with watched(gate, [provider], here, timing) as tunnel:
                 state = await tunnel.up(120)
                 first = round(time.monotonic() - began, 2)
                 lengths = (1.0, 12.0) if quick else (10.0, 120.0)

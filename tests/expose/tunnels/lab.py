@@ -22,16 +22,12 @@ from aiohttp import web
 from orchestrator.expose.tunnels.fetching import Fetching
 from orchestrator.expose.tunnels.provider import Here, Provider
 from orchestrator.expose.tunnels.supervisor import Effects, State, Timing, Tunnel
+from tests.expose.world import free_port
 
 NONCE = "nonce-of-the-lab"
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin")
-QUICKLY = Timing(url=15, reach=15, probe=3, every=0.3, again=0.1)
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+QUICKLY = Timing(url=60, reach=60, own=60, probe=20, every=0.3, again=0.1)
+PATIENCE = 60.0
 
 
 class Gate:
@@ -92,7 +88,7 @@ class Gate:
 async def use(url: str, *, size: int = 300_000) -> None:
     """Use everything that an app needs of a tunnel; raises when anything of it does not work."""
     body = bytes(range(256)) * (size // 256)
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE)) as session:
         async with session.get(f"{url}/bytes/{size}") as answer:
             assert len(await answer.read()) == size
         async with session.post(f"{url}/digest", data=body) as answer:
@@ -114,7 +110,7 @@ class Watched:
     states: list[State]
     times: list[float]
 
-    async def until(self, done: Callable[[State], bool], seconds: float = 30.0) -> State:
+    async def until(self, done: Callable[[State], bool], seconds: float = PATIENCE) -> State:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if self.states and done(self.states[-1]):
@@ -122,10 +118,10 @@ class Watched:
             await asyncio.sleep(0.005)
         raise AssertionError(f"not within {seconds} s; it said {self.states}")
 
-    async def up(self, seconds: float = 30.0) -> State:
+    async def up(self, seconds: float = PATIENCE) -> State:
         return await self.until(lambda state: state.status == "up", seconds)
 
-    async def not_up(self, seconds: float = 30.0) -> State:
+    async def not_up(self, seconds: float = PATIENCE) -> State:
         return await self.until(lambda state: state.status != "up", seconds)
 
 
@@ -199,7 +195,7 @@ class Sshd:
         )
         if self.prefix:
             return
-        end = time.monotonic() + 10
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             with contextlib.suppress(OSError), socket.create_connection((self.address, self.port), 1):
                 return
@@ -215,6 +211,13 @@ class Sshd:
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
         self._process = None
+
+
+def words(pid: int) -> list[bytes]:
+    """Return a process's command line, an empty word for one that has ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return [b""]
 
 
 def descendants(pid: int) -> list[int]:

@@ -24,7 +24,7 @@ from orchestrator.engine.tools.wheels import find_wheels
 from orchestrator.expose.tunnels.localtunnel import Localtunnel
 from orchestrator.expose.tunnels.provider import Here
 from orchestrator.expose.tunnels.supervisor import Timing
-from tests.expose.tunnels.lab import QUICKLY, Gate, Watched, descendants, use, watched
+from tests.expose.tunnels.lab import PATIENCE, QUICKLY, Gate, Watched, descendants, use, watched, words
 
 PORT = 80  # nobody else has it in this namespace
 
@@ -32,7 +32,7 @@ PORT = 80  # nobody else has it in this namespace
 def start_server(script: Path) -> subprocess.Popen[bytes]:
     node = str(find_wheels().node)
     server = subprocess.Popen([node, "--no-deprecation", str(script), str(PORT)], stdout=subprocess.DEVNULL)
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", PORT), 1):
             return server
@@ -67,7 +67,7 @@ async def back(tunnel: Watched, breaks: Callable[[], object]) -> float:
     began = time.monotonic()
     breaks()
     await tunnel.until(lambda _state: len(tunnel.states) > before)
-    await tunnel.up(60)
+    await tunnel.up()
     return round(time.monotonic() - began, 2)
 
 
@@ -87,7 +87,7 @@ async def main(folder: Path, server_script: Path, timing: Timing) -> dict[str, A
     told: dict[str, Any] = {}
 
     def kill_client() -> None:
-        (client,) = (pid for pid in descendants(os.getpid()) if b"lt.js" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        (client,) = (pid for pid in descendants(os.getpid()) if b"lt.js" in b" ".join(words(pid)))
         os.kill(client, signal.SIGKILL)
 
     def kill_server() -> None:
@@ -108,7 +108,7 @@ async def main(folder: Path, server_script: Path, timing: Timing) -> dict[str, A
             told["server killed"] = await back(tunnel, kill_server)
             await use(tunnel.states[-1].url, size=1024)
             await gate.close()
-            await tunnel.not_up(60)
+            await tunnel.not_up()
             told["said"] = tunnel.states[-1].reason
             told["gate returned"] = await back(tunnel, lambda: asyncio.ensure_future(gate.open()))
         told["left"] = [pid for pid in descendants(os.getpid()) if pid != server.pid]

@@ -16,7 +16,7 @@ from tests.expose.tunnels.common import Time, here
 
 NONCE = "the-nonce"
 PORT = 4711
-Script = list[tuple[float, str]]  # after so many seconds this line; `exit N` ends it
+Script = list[tuple[float, str]]  # after so many seconds this line; `exit N` ends it, and what follows is read later
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Running:
             await self.time.sleep(after)
             if line.startswith("exit "):
                 self.status.set_result(int(line.split()[1]))
-                return
-            yield "stderr", line
+            else:
+                yield "stderr", line
 
     async def wait(self) -> int:
         return await asyncio.shield(self.status)

@@ -23,6 +23,7 @@ def possible() -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.skipif(not possible(), reason="needs OpenSSH's server, and root with network namespaces")
 def test_the_service_returns(tmp_path: Path):
     done = subprocess.run(
@@ -30,7 +31,7 @@ def test_the_service_returns(tmp_path: Path):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=380,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

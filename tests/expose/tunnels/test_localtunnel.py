@@ -25,13 +25,14 @@ def may_unshare() -> bool:
 
 @pytest.mark.network
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.skipif(not may_unshare(), reason="needs namespaces")
 def test_it_returns_whatever_dies(tmp_path: Path):
     asyncio.run(Fetching(say=print).provide("localtunnel", here(tmp_path, os.environ)))
     server = fetch_server(tmp_path / "server")
     argv = ["unshare", "-n", "-m", sys.executable, "-m", "tests.expose.tunnels.localtunnel_lab"]
     done = subprocess.run(
-        [*argv, str(tmp_path), str(server), "quick"], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+        [*argv, str(tmp_path), str(server), "quick"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout.splitlines()[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,9 +14,9 @@ from aiohttp import web
 
 from orchestrator.expose.tunnels.probing import Reply, get, verdict
 from orchestrator.expose.tunnels.provider import PROBE_HEADERS
-from tests.expose.tunnels.lab import free_port
 
 Serve = Callable[..., Awaitable[str]]
+SECONDS = 60.0
 
 
 @pytest.fixture
@@ -27,8 +28,8 @@ async def serve() -> AsyncIterator[Serve]:
         app.router.add_get("/{path:.*}", answer)
         runners.append(web.AppRunner(app, shutdown_timeout=0.05))
         await runners[-1].setup()
-        port = free_port()
-        await web.TCPSite(runners[-1], "127.0.0.1", port, **more).start()
+        await web.TCPSite(runners[-1], "127.0.0.1", 0, **more).start()
+        port = runners[-1].addresses[0][1]
         return f"{'https' if more else 'http'}://127.0.0.1:{port}/.pinoctl/nonce"
 
     yield one
@@ -43,7 +44,7 @@ async def test_the_gate_is_known_by_its_nonce(serve: Serve):
         seen.append(dict(request.headers))
         return web.Response(text="abc\n")
 
-    reply = await get(await serve(answer), PROBE_HEADERS, 5)
+    reply = await get(await serve(answer), PROBE_HEADERS, SECONDS)
     assert reply == Reply(200, "abc\n")
     assert verdict(reply, "abc") == ""
     assert verdict(reply, "abcd") == "something else answers there"
@@ -55,7 +56,7 @@ async def test_redirects_are_not_followed(serve: Serve):
     async def answer(_request: web.Request) -> web.Response:
         raise web.HTTPFound("https://login.example.org")
 
-    assert verdict(await get(await serve(answer), {}, 5), "abc") == "it answers 302"
+    assert verdict(await get(await serve(answer), {}, SECONDS), "abc") == "it answers 302"
 
 
 async def test_endless_answers_end(serve: Serve):
@@ -66,7 +67,7 @@ async def test_endless_answers_end(serve: Serve):
             await endless.write(b"x" * 65536)
             await asyncio.sleep(0)
 
-    assert verdict(await get(await serve(answer), {}, 5), "abc") == "something else answers there"
+    assert verdict(await get(await serve(answer), {}, SECONDS), "abc") == "something else answers there"
 
 
 async def test_silence(serve: Serve):
@@ -78,16 +79,19 @@ async def test_silence(serve: Serve):
 
 
 async def test_nobody_there():
-    assert (await get(f"http://127.0.0.1:{free_port()}/", {}, 5)).problem == "cannot connect: Connection refused"
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # and does not listen
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        assert (await get(url, {}, SECONDS)).problem == "cannot connect: Connection refused"
 
 
 async def test_a_name_that_is_none():
-    assert (await get("http://no-such-host.invalid/", {}, 5)).problem == "its name cannot be resolved"
+    assert (await get("http://no-such-host.invalid/", {}, SECONDS)).problem == "its name cannot be resolved"
 
 
 @pytest.mark.parametrize("url", ["", "no url", "http://", "http://[", "ftp://127.0.0.1/"])
 async def test_no_url(url: str):
-    assert (await get(url, {}, 5)).problem
+    assert (await get(url, {}, SECONDS)).problem
 
 
 async def test_a_certificate_of_nobody(serve: Serve, tmp_path: Path):
@@ -112,5 +116,5 @@ async def test_a_certificate_of_nobody(serve: Serve, tmp_path: Path):
         return web.Response(text="abc")
 
     url = await serve(answer, ssl_context=context)
-    assert (await get(url, {}, 5)).problem == "its certificate is refused"
-    assert await get(url, {}, 5, verify=False) == Reply(200, "abc")
+    assert (await get(url, {}, SECONDS)).problem == "its certificate is refused"
+    assert await get(url, {}, SECONDS, verify=False) == Reply(200, "abc")

@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -16,7 +18,8 @@ import pytest
 
 from orchestrator.expose.tunnels.provider import Here
 from orchestrator.expose.tunnels.ssh import Ssh
-from tests.expose.tunnels.lab import SSHD, Gate, Sshd, descendants, free_port, use, watched
+from tests.expose.tunnels.lab import SSHD, Gate, Sshd, descendants, use, watched, words
+from tests.expose.world import free_port
 
 needs_sshd = pytest.mark.skipif(SSHD is None or os.getuid() != 0, reason="needs OpenSSH's server, and root to run it")
 
@@ -58,7 +61,7 @@ def service(server: Sshd, remote: int) -> Ssh:
 def client_of(_gate: Gate) -> int:
     """Find the ssh that this process runs."""
     for pid in descendants(os.getpid()):
-        if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(b"/ssh"):
+        if words(pid)[0].endswith(b"/ssh"):
             return pid
     raise AssertionError("there is no ssh below us")
 
@@ -105,8 +108,8 @@ async def test_a_gate_that_was_away_needs_no_new_tunnel(tmp_path: Path, gate: Ga
         await tunnel.up()
         pid = client_of(gate)
         await gate.close()
-        down = await tunnel.not_up()
-        assert down.reason == "the gate does not answer: cannot connect: Connection refused"
+        refused = "the gate does not answer: cannot connect: Connection refused"
+        await tunnel.until(lambda state: state.reason == refused)
         await gate.open()
         await tunnel.up()
         assert client_of(gate) == pid
@@ -136,13 +139,11 @@ async def test_a_host_of_the_users_gives_a_port(tmp_path: Path, gate: Gate):
         agent = await asyncio.create_subprocess_exec(
             "ssh-agent", "-D", "-a", str(tmp_path / "agent"), stdout=asyncio.subprocess.DEVNULL
         )
-        while not (tmp_path / "agent").exists():
-            await asyncio.sleep(0.01)
         here = Here({**here.environ, "SSH_AUTH_SOCK": str(tmp_path / "agent")}, here.which, here.folder, here.programs)
-        add = await asyncio.create_subprocess_exec(
-            "ssh-add", "-q", str(home / "id_ed25519"), env=dict(here.environ), stderr=asyncio.subprocess.DEVNULL
-        )
-        assert await add.wait() == 0
+        adding = ("ssh-add", "-q", str(home / "id_ed25519"))
+        add = functools.partial(subprocess.run, adding, env=dict(here.environ), stderr=subprocess.DEVNULL, check=False)
+        while (await asyncio.to_thread(add)).returncode:  # the agent's socket is there before anybody listens at it
+            await asyncio.sleep(0.01)
         (tmp_path / "gate").mkdir()
         async with watched(gate, [provider], here) as tunnel:
             state = await tunnel.up()

@@ -223,13 +223,31 @@ async def test_a_wrong_token_is_not_tried_again(world: World):
     await tunnel.close()
 
 
+async def test_last_words_that_are_read_late_still_say_why(world: World):
+    world.scripts["a"] = [[(0, "exit 1"), (0.5, "final wrong token")]]
+    tunnel = world.tunnel("a")
+    tunnel.start()
+    await world.time.until(world.is_("failed"))
+    assert tunnel.state.reason == "`a`: wrong token"
+    assert len(world.started) == 1
+    await tunnel.close()
+
+
+async def test_an_end_is_noticed_although_the_output_stays_open(world: World):
+    world.scripts["a"] = [[(0, "exit 1"), (5000, "somebody else's words")]]
+    tunnel = world.tunnel("a")
+    tunnel.start()
+    await world.time.until(lambda: len(world.started) > 1, seconds=5)
+    await tunnel.close()
+
+
 async def test_it_ends_when_nothing_can_help(world: World):
     world.scripts["a"] = [[(0, "final wrong token")]]
     tunnel = world.tunnel("a")
     tunnel.start()
     await world.time.until(world.is_("failed"))
     assert (tunnel.state.reason, tunnel.state.hint) == ("`a`: wrong token", "do this")
-    await asyncio.wait_for(tunnel.wait(), 5)
+    await asyncio.wait_for(tunnel.wait(), 60)
     await tunnel.close()
 
 
