@@ -201,6 +201,17 @@ async def test_exec_timeout_and_stop_kill_everything(bench: Bench) -> None:
     await gone(int((bench.app / "pid").read_text()))
 
 
+async def test_exec_that_is_stopped_while_it_starts_leaves_nothing(bench: Bench) -> None:
+    task = asyncio.create_task(bench("exec", {"message": "sleep 1000 & echo $! > pid; wait"}))
+    while not (bench.app / "pid").exists() or not (bench.app / "pid").read_text():
+        time.sleep(0.05)  # noqa: ASYNC251  # the command goes on, what follows its start here does so step by step
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, LONG)
+    await gone(int((bench.app / "pid").read_text()))
+
+
 async def gone(pid: int) -> None:
     end = time.monotonic() + LONG
     while time.monotonic() < end:

@@ -15,6 +15,8 @@ from orchestrator.engine.methods.parameters import given, number, optional_mappi
 from orchestrator.engine.values import UNDEFINED, to_text, truthy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orchestrator.engine.run import Run
 
 _FOLLOWERS: set[asyncio.Task[None]] = set()  # kept from being collected while they wait
@@ -42,8 +44,21 @@ async def execute(call: Call) -> Any:
     timeout = number(call, params, "timeout")
     env = {**await call.engine.shell_environment(call.run), **extra}
     with disk("run a command in", cwd):
-        process = await asyncio.create_subprocess_exec(
-            str(shell),
+        process = await _start(str(shell), message, cwd=cwd, env=env)
+    outputs, late = await _finish(process, timeout / 1000 if timeout else None)
+    _follow(call.run, process.pid)
+    stdout, stderr = (data.decode("utf-8", "replace") for data in outputs)
+    for text in (stdout, stderr):
+        if text:
+            call.run.output(text.replace("\r\n", "\n").replace("\n", "\r\n"))
+    return {"stdout": stdout, "error": _error(message, process.returncode, stderr, late=late), "stderr": stderr}
+
+
+async def _start(shell: str, message: str, *, cwd: str, env: Mapping[str, str]) -> asyncio.subprocess.Process:
+    """Start a command in a process group of its own; one that is stopped while it starts is killed with its group."""
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            shell,
             "-c",
             message,
             cwd=cwd,
@@ -54,13 +69,13 @@ async def execute(call: Call) -> Any:
             start_new_session=True,
             limit=1 << 20,
         )
-    outputs, late = await _finish(process, timeout / 1000 if timeout else None)
-    _follow(call.run, process.pid)
-    stdout, stderr = (data.decode("utf-8", "replace") for data in outputs)
-    for text in (stdout, stderr):
-        if text:
-            call.run.output(text.replace("\r\n", "\n").replace("\n", "\r\n"))
-    return {"stdout": stdout, "error": _error(message, process.returncode, stderr, late=late), "stderr": stderr}
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError):
+            _kill(await starting)
+        raise
 
 
 async def _finish(
