@@ -26,8 +26,8 @@ from tests.expose.world import free_port
 
 NONCE = "nonce-of-the-lab"
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin")
-QUICKLY = Timing(url=60, reach=60, own=60, probe=20, every=0.3, again=0.1)
-PATIENCE = 60.0
+QUICKLY = Timing(url=60, reach=15, own=60, probe=3, every=0.3, again=0.1)
+PATIENCE = 120.0  # several attempts: a server that still knows a killed client gives the next one another address
 
 
 class Gate:
