@@ -126,7 +126,7 @@ async def test_run_ends_what_takes_too_long(tmp_path: Path):
     while not running.done():  # it may be that nobody waits for its end yet
         time_passes(PATIENCE)
         await asyncio.sleep(0.02)
-    with pytest.raises(PinoctlError, match="did not end within 60 s"):
+    with pytest.raises(PinoctlError, match=f"did not end within {PATIENCE:g} s"):
         await running
     await gone(int((tmp_path / "pid").read_text("utf-8")))
 
